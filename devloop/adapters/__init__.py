@@ -1,0 +1,1 @@
+"""One module for each outside thing, each behind a Protocol of `devloop.runtime.ports`."""

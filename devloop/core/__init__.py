@@ -1,0 +1,1 @@
+"""The pure part: text and values in, values out. No disk, network, clock, environment or async."""

@@ -1,0 +1,229 @@
+"""The nouns that every part of devloop shares: names of nodes, what a node says about itself, image references.
+
+Plain frozen values without behaviour beyond their text form. Nothing here reads a file, a clock or the network.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NewType
+
+__all__ = [
+    "CheckSpec",
+    "CopyRule",
+    "Digest",
+    "Document",
+    "IgnoreRule",
+    "ImageRef",
+    "ImageSpec",
+    "Kind",
+    "NodeId",
+    "ObjectKey",
+    "PullRule",
+    "RelPath",
+    "RestartRule",
+    "Rule",
+    "RunRule",
+    "ServiceSpec",
+    "Spec",
+    "SyncSpec",
+    "TaskSpec",
+]
+
+Digest = NewType("Digest", str)
+"""A content digest as `algorithm:hex`."""
+
+RelPath = NewType("RelPath", str)
+"""A file's path relative to the project's root, POSIX form, cleaned; `..` leads outside the project."""
+
+
+class Kind(StrEnum):
+    """What a node is."""
+
+    IMAGE = "image"
+    SERVICE = "service"
+    SYNC = "sync"
+    TASK = "task"
+    CHECK = "check"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class NodeId:
+    """The identity of a node; its text form is `kind:name`."""
+
+    kind: Kind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRef:
+    """An image reference as the distribution grammar has it; `core.reference.parse` makes one from text.
+
+    Attributes:
+        domain: The registry's host and port as written, or None where the reference names none.
+        path: The repository's path as written (`library/` is not added).
+        tag: The tag, or None.
+        digest: The digest, or None.
+    """
+
+    domain: str | None = None
+    path: str
+    tag: str | None = None
+    digest: Digest | None = None
+
+    @property
+    def repository(self) -> str:
+        """Return domain and path, without tag and digest."""
+        return f"{self.domain}/{self.path}" if self.domain else self.path
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.repository}{tag}{digest}"
+
+
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
+class ObjectKey:
+    """The identity of a Kubernetes object: group rather than version, since an object is served under several versions.
+
+    Attributes:
+        group: The API group, empty for the core group.
+        kind: The kind, for example `Deployment`.
+        namespace: The namespace, or empty for objects that have none.
+        name: The object's name.
+    """
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.lower()}/{self.name}"
+
+
+# --- what a node says about itself -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSpec:
+    """What `@image` was given.
+
+    Attributes:
+        context: The build context's directory, relative to the devfile's folder (or the Dockerfile's path).
+        dockerfile: The Dockerfile relative to the devfile's folder; None for `<context>/Dockerfile`.
+        target: The stage to build; None for the last.
+        ref: The repository to name the image by; None for the node's name.
+        args: Build arguments; those that the function returns come on top.
+        contexts: Further named build contexts, name to directory or `docker-image://…`.
+        secrets: As `docker buildx build --secret` takes them, for example `id=npm,src=.npmrc`.
+        ssh: As `docker buildx build --ssh` takes them, for example `default`.
+        platforms: For example `linux/amd64`; empty for the builder's own.
+        cache_from: As `docker buildx build --cache-from` takes them.
+        cache_to: As `docker buildx build --cache-to` takes them.
+        inputs: For a custom builder, patterns of the files it reads; None for a Dockerfile build.
+    """
+
+    context: str = "."
+    dockerfile: str | None = None
+    target: str | None = None
+    ref: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    secrets: Sequence[str] = ()
+    ssh: Sequence[str] = ()
+    platforms: Sequence[str] = ()
+    cache_from: Sequence[str] = ()
+    cache_to: Sequence[str] = ()
+    inputs: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """What `@service` was given.
+
+    Attributes:
+        manifests: Manifest files, relative to the devfile's folder; `.j2` files are templates.
+        ports: Local port to the Service's (or container's) port, by number or name.
+    """
+
+    manifests: Sequence[str]
+    ports: Mapping[int, int | str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncSpec:
+    """What `@sync` was given: a file or directory on the host and where it lands in the container.
+
+    Attributes:
+        source: Relative to the devfile's folder; None for all that the image's final stage copies.
+        destination: Absolute in the container; None where the Dockerfile's COPY says it.
+    """
+
+    source: str | None = None
+    destination: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSpec:
+    """What `@task` was given: patterns of the files whose change runs it in the loop."""
+
+    inputs: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSpec:
+    """What `@check` was given: for now nothing but its arguments."""
+
+
+Spec = ImageSpec | ServiceSpec | SyncSpec | TaskSpec | CheckSpec
+
+
+# --- rules that a sync yields ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyRule:
+    """Copy `source` (file, directory or pattern on the host) to `destination` in the container."""
+
+    source: str
+    destination: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRule:
+    """Run `command` by a shell in the container after a file that matches one of `on` was copied."""
+
+    command: str
+    on: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartRule:
+    """Restart the container's process after a file that matches one of `on` was copied; empty for any file."""
+
+    on: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IgnoreRule:
+    """A change of these files neither syncs nor rebuilds."""
+
+    patterns: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRule:
+    """Bring `source` (absolute in the container) back to `destination` on the host."""
+
+    source: str
+    destination: str
+
+
+Rule = CopyRule | RunRule | RestartRule | IgnoreRule | PullRule
+
+Document = Mapping[str, Any]
+"""A Kubernetes object as parsed from YAML or JSON; by convention never changed in place."""
