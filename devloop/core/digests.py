@@ -1,0 +1,55 @@
+"""Content digests: of text, of values, and of files by kind, permission bits and bytes. Times and owners never count."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Final
+
+from devloop.model import Digest
+
+__all__ = ["ABSENT", "FileHasher", "of_link", "of_text", "of_value"]
+
+ABSENT: Final = Digest("absent")
+"""Stands for a file that is not there; differs from every file's digest."""
+
+
+def of_text(text: str) -> Digest:
+    """Return the digest of a text's UTF-8 bytes."""
+    return Digest("sha256:" + hashlib.sha256(text.encode()).hexdigest())
+
+
+def of_value(value: object) -> Digest:
+    """Return the digest of a JSON-like value; the order of a mapping's keys does not count."""
+    return of_text(json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain))
+
+
+def of_link(target: str) -> Digest:
+    """Return the digest of a symbolic link that points to `target`."""
+    return of_text(f"link\0{target}")
+
+
+class FileHasher:
+    """Digests a regular file piece by piece.
+
+    Args:
+        mode: The file's mode as `stat` gives it; only the permission bits count.
+    """
+
+    __slots__ = ("_hash",)
+
+    def __init__(self, mode: int) -> None:
+        self._hash = hashlib.sha256(f"file\0{mode & 0o777:o}\0".encode())
+
+    def update(self, data: bytes) -> None:
+        """Take the next bytes of the file."""
+        self._hash.update(data)
+
+    def digest(self) -> Digest:
+        """Return the digest of all bytes so far."""
+        return Digest("sha256:" + self._hash.hexdigest())
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Iterable):
+        return list(value)
+    return str(value)

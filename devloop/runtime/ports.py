@@ -1,0 +1,490 @@
+"""The ports: what the runtime asks of the world, as Protocols. Adapters implement them, fakes stand in for them in tests.
+
+Each port has one conformance suite in `tests/adapters/` that its fake and its real adapter both pass. Calls that wait are
+cancellable; a cancelled call leaves no process, connection or half-written state behind.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from anyio.abc import ByteStream, ObjectReceiveStream
+
+from devloop.core.manifest import Manifest
+from devloop.core.pods import Pod
+from devloop.core.rollout import Failing, Progressing, Rollout
+from devloop.errors import ToolError
+from devloop.model import Digest, ImageRef, ObjectKey, RelPath
+
+__all__ = [
+    "Applied",
+    "BuildLog",
+    "BuildProgress",
+    "BuildRequest",
+    "BuildStep",
+    "Builder",
+    "Cluster",
+    "ContainerLostError",
+    "ContainerTarget",
+    "Delivery",
+    "ExecExit",
+    "ExecOutput",
+    "ExecStream",
+    "FileChange",
+    "Files",
+    "ForwardRule",
+    "Forwarder",
+    "Hint",
+    "ImageConfig",
+    "LiveObject",
+    "LogLine",
+    "PathsHint",
+    "PortState",
+    "RescanHint",
+    "RolloutError",
+    "SyncRefusedError",
+    "Syncer",
+    "Tailer",
+    "Watcher",
+]
+
+
+# --- files ---------------------------------------------------------------------------------------------------
+
+
+class Files(Protocol):
+    """The project's files. Synchronous: the runtime calls it in a worker thread.
+
+    All paths are relative to the project's root. A file's digest covers kind, permission bits and content
+    (`core.digests`), a symbolic link's its target; directories have none.
+    """
+
+    def read(self, path: RelPath) -> str | None:
+        """Return the text of a definition file (UTF-8), or None when there is no such file.
+
+        Raises:
+            InputError: It is there but cannot be read as text.
+        """
+
+    def is_directory(self, path: RelPath) -> bool:
+        """Return whether the path is a directory (links followed)."""
+
+    def scan(self, directory: RelPath, keep: Callable[[RelPath], bool]) -> dict[RelPath, Digest]:
+        """Return the digest of every file below `directory`, without the sub-directories that `keep` says no to."""
+
+    def look_again(
+        self, paths: Collection[RelPath], known: Collection[RelPath], keep: Callable[[RelPath], bool]
+    ) -> dict[RelPath, Digest | None]:
+        """Return the present digest of what the paths name; None for what is gone.
+
+        A path that is a directory now is walked; of a path that was one, every known file below it is reported gone.
+        """
+
+    def save(self) -> None:
+        """Keep the stat cache for the next start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathsHint:
+    """These paths may have changed."""
+
+    paths: frozenset[RelPath]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescanHint:
+    """Anything may have changed, because events were lost."""
+
+    reason: str
+
+
+Hint = PathsHint | RescanHint
+
+
+class Watcher(Protocol):
+    """Tells which files may have changed."""
+
+    def watch(
+        self, roots: Sequence[RelPath], keep: Callable[[RelPath], bool]
+    ) -> AbstractAsyncContextManager[ObjectReceiveStream[Hint]]:
+        """Watch the directories and what is below them; nothing that changes after entering is missed.
+
+        A burst of changes comes as one hint. `keep` is asked about directories: what it says no to is not reported.
+
+        Raises:
+            ToolError: The system's watch limit is reached; the hint says how to raise it.
+        """
+
+
+# --- images --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """One `docker buildx build`; paths are absolute.
+
+    Attributes:
+        name: The image node's name, for messages.
+        contexts: Named contexts, name to `docker-image://…` or a directory.
+        labels: Labels put on the image.
+        no_cache: Whether to build from nothing.
+        pull: Whether to ask the registry for newer base images.
+    """
+
+    name: str
+    context: str
+    dockerfile: str
+    target: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    secrets: Sequence[str] = ()
+    ssh: Sequence[str] = ()
+    platforms: Sequence[str] = ()
+    cache_from: Sequence[str] = ()
+    cache_to: Sequence[str] = ()
+    no_cache: bool = False
+    pull: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildStep:
+    """A step of a build began or ended.
+
+    Attributes:
+        name: As BuildKit names it, for example `[2/4] COPY src /app/src`.
+        index: The step's number in order of first appearance, from 1.
+        done: Whether it ended.
+        cached: Whether it came from the cache.
+        seconds: How long it took, once done.
+        error: Why it failed, or None.
+    """
+
+    name: str
+    index: int
+    done: bool = False
+    cached: bool = False
+    seconds: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildLog:
+    """One line that a step printed."""
+
+    step: str
+    line: str
+
+
+BuildProgress = BuildStep | BuildLog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """What an image says about its process."""
+
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    workdir: str = "/"
+    user: str = ""
+
+
+class Builder(Protocol):
+    """Builds images and knows those that the engine holds."""
+
+    async def build(self, request: BuildRequest, report: Callable[[BuildProgress], None]) -> Digest:
+        """Build and load the image; return its ID. Cancelling ends all of the build's processes first.
+
+        Raises:
+            ToolError: The build failed; `tail` ends with the failing step's output.
+            UnreachableError: There is no engine.
+        """
+
+    async def tag(self, image: Digest, ref: ImageRef) -> None:
+        """Name an image that the engine holds."""
+
+    async def resolve(self, ref: str) -> Digest | None:
+        """Return the ID of the image with this name or ID, or None when the engine has none."""
+
+    async def configuration(self, image: Digest) -> ImageConfig:
+        """Return what the image runs when nothing else is said."""
+
+    async def prune(self, repository: str, keep: Collection[Digest]) -> int:
+        """Remove devloop's own tags (`dev-…`) of a repository but those of the images to keep; return how many.
+
+        An image that a container uses stays.
+        """
+
+
+class Delivery(Protocol):
+    """Brings a built image to where the cluster takes its images from."""
+
+    async def deliver(self, image: Digest, ref: ImageRef, report: Callable[[str], None]) -> ImageRef:
+        """Make the image available to every node; return the reference that manifests must use.
+
+        Raises:
+            ToolError: The push or load failed.
+        """
+
+    async def has(self, image: Digest, ref: ImageRef) -> bool:
+        """Return whether the cluster already can get the image under a reference that `deliver` returned."""
+
+
+# --- the cluster ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What an apply did."""
+
+    changed: tuple[ObjectKey, ...] = ()
+    replaced: tuple[ObjectKey, ...] = ()
+    unchanged: tuple[ObjectKey, ...] = ()
+    removed: tuple[ObjectKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveObject:
+    """An object in the cluster that devloop deployed."""
+
+    key: ObjectKey
+    service: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerTarget:
+    """One run of one container: a restarted container has another `id`."""
+
+    namespace: str
+    pod: str
+    uid: str
+    container: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecOutput:
+    """Bytes that a command in a container printed."""
+
+    data: bytes
+    stderr: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecExit:
+    """The command in the container ended."""
+
+    code: int
+
+
+class ExecStream(Protocol):
+    """A command running in a container, with its streams."""
+
+    async def send(self, data: bytes) -> None:
+        """Write to the command's standard input.
+
+        Raises:
+            ContainerLostError: The connection is gone.
+        """
+
+    async def receive(self) -> ExecOutput | ExecExit:
+        """Return the next output, and the exit code as the last.
+
+        Raises:
+            ContainerLostError: The connection ended without an exit code.
+        """
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """Tell a terminal's new size."""
+
+
+class RolloutError(ToolError):
+    """A rollout fails: `failing` says which pod and why, with the last log lines in `tail`."""
+
+    def __init__(self, failing: Failing, *, tail: Sequence[str] = ()) -> None:
+        super().__init__(failing.message, tail=tail)
+        self.failing = failing
+
+
+class ContainerLostError(ToolError):
+    """The container, or the connection to it, is gone."""
+
+
+class SyncRefusedError(ToolError):
+    """This container cannot take files (no shell, read-only file system, no permission): the reason for a rebuild."""
+
+
+class Cluster(Protocol):
+    """Where services run: a Kubernetes namespace, or the Docker engine alone.
+
+    Only objects that carry devloop's labels for this project are ever changed or removed.
+    """
+
+    context: str
+    namespace: str
+
+    async def apply(self, service: str, manifests: Sequence[Manifest]) -> Applied:
+        """Make the cluster hold exactly these objects for the service.
+
+        Objects whose live `devloop.dev/applied` annotation equals the manifest's digest are left alone; what cannot be
+        changed in place is replaced; objects of the service that are no longer named are removed.
+
+        Raises:
+            ToolError: The cluster refused an object; the message names it.
+            UnreachableError: The API server did not answer.
+        """
+
+    async def wait(
+        self,
+        service: str,
+        manifests: Sequence[Manifest],
+        report: Callable[[Progressing | Failing], None],
+        *,
+        patience: float,
+    ) -> None:
+        """Return when the service's workloads are rolled out and ready.
+
+        Args:
+            service: The service's name.
+            manifests: What was applied.
+            report: Told of each change of the state.
+            patience: Seconds that a failing state may last before it is raised; it may mend itself.
+
+        Raises:
+            RolloutError: It failed for longer than `patience`.
+        """
+
+    async def state(self, service: str, manifests: Sequence[Manifest]) -> Rollout:
+        """Return the rollout's present state, without waiting."""
+
+    async def remove(self, services: Collection[str] | None = None) -> tuple[ObjectKey, ...]:
+        """Remove all that devloop created for these services (None: the whole project) and wait until it is gone."""
+
+    async def objects(self) -> tuple[LiveObject, ...]:
+        """Return what devloop has deployed for the project."""
+
+    def pods(self) -> AbstractAsyncContextManager[ObjectReceiveStream[tuple[Pod, ...]]]:
+        """Subscribe to the project's pods: all of them at once, and again after each change. Survives lost connections."""
+
+    def exec(
+        self, target: ContainerTarget, command: Sequence[str], *, stdin: bool = False, tty: bool = False
+    ) -> AbstractAsyncContextManager[ExecStream]:
+        """Run a command in a container.
+
+        Raises:
+            ContainerLostError: There is no such container (any more).
+        """
+
+    def logs(
+        self, target: ContainerTarget, *, follow: bool = True, since: str | None = None, previous: bool = False
+    ) -> AbstractAsyncContextManager[ObjectReceiveStream[bytes]]:
+        r"""Stream a container's log lines as `RFC3339Nano-timestamp SPACE text`, split at `\n` only, from the first on.
+
+        Args:
+            target: The container; `id` is not looked at: the API gives the current run's log, or with `previous` the last one's.
+            follow: Go on until the container ends.
+            since: An RFC 3339 timestamp to start from (that second included).
+            previous: The log of the run before.
+        """
+
+    def connect(self, pod: Pod, port: int) -> AbstractAsyncContextManager[ByteStream]:
+        """Open a TCP connection to a port of a pod, the fastest way there is.
+
+        Raises:
+            ContainerLostError: The pod does not answer on that port.
+        """
+
+
+# --- on top of the cluster -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChange:
+    """A file on the host and where it belongs in a container; digest None means that it was deleted."""
+
+    source: RelPath
+    digest: Digest | None
+    destinations: tuple[str, ...]
+
+
+class Syncer(Protocol):
+    """Copies files into running containers over one kept-open connection per container."""
+
+    def attend(self, targets: Collection[ContainerTarget]) -> None:
+        """Keep a connection to each of these containers, and close those to others."""
+
+    async def send(self, target: ContainerTarget, changes: Sequence[FileChange]) -> tuple[FileChange, ...]:
+        """Make the container hold these files; return what it acknowledged, with the digests that were really sent.
+
+        A file that vanished on the host meanwhile is left out of the result.
+
+        Raises:
+            SyncRefusedError: The container can never take it.
+            ContainerLostError: It is gone; a newer container will come.
+        """
+
+    async def run(self, target: ContainerTarget, command: str, report: Callable[[str], None]) -> int:
+        """Run a shell command in the container, tell each line of its output, and return its exit code."""
+
+    async def restart(self, target: ContainerTarget) -> None:
+        """Restart the container's process (deployed under devloop's supervisor) without a new container."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One line of a container's output."""
+
+    service: str
+    pod: str
+    container: str
+    time: str
+    text: str
+    previous: bool = False
+
+
+class Tailer(Protocol):
+    """Follows the logs of all containers of the pods it is told of."""
+
+    def update(self, pods: Sequence[Pod]) -> None:
+        """Follow these pods' containers from their first line on, each line once and in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardRule:
+    """A local port and the pods it leads to.
+
+    Attributes:
+        service: The service node's name.
+        local: The local TCP port.
+        selector: The labels of the pods.
+        namespace: The pods' namespace.
+        port: The port in the pod, by number or by a container port's name.
+        remote: What the user wrote, for messages.
+    """
+
+    service: str
+    local: int
+    selector: Mapping[str, str]
+    namespace: str
+    port: int | str
+    remote: int | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortState:
+    """A forward's listener opened, or could not be opened (`error` says who holds the port)."""
+
+    rule: ForwardRule
+    error: str | None = None
+
+
+class Forwarder(Protocol):
+    """Carries local TCP ports to pods; a forward belongs to the service, not to the pod."""
+
+    async def serve(self, rules: Sequence[ForwardRule]) -> tuple[PortState, ...]:
+        """Listen for exactly these rules; listeners that stay are not touched. Return the state of each rule."""
+
+    def update(self, pods: Sequence[Pod]) -> None:
+        """Take the pods as they are now: new connections go to ready ones, waiting ones as soon as one is ready."""
