@@ -13,6 +13,7 @@ __all__ = [
     "CopyRule",
     "Digest",
     "Document",
+    "ForwardRule",
     "IgnoreRule",
     "ImageRef",
     "ImageSpec",
@@ -180,6 +181,32 @@ class CheckSpec:
 
 
 Spec = ImageSpec | ServiceSpec | SyncSpec | TaskSpec | CheckSpec
+
+
+# --- what is listened on ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardRule:
+    """A local port and the pods it leads to; `core.forwarding.rules` makes them.
+
+    Attributes:
+        service: The service node's name.
+        local: The local TCP port.
+        selector: The labels of the pods; empty matches none.
+        namespace: The pods' namespace, or empty for the target's own.
+        port: The port in the pod, by number or by a container port's name.
+        remote: What the user wrote (or the Service declares), for messages.
+        listen: The IP address to listen on; None for loopback, 127.0.0.1 and ::1.
+    """
+
+    service: str
+    local: int
+    selector: Mapping[str, str]
+    namespace: str
+    port: int | str
+    remote: int | str
+    listen: str | None = None
 
 
 # --- rules that a sync yields ------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from devloop.core.manifest import Manifest
 from devloop.core.pods import Pod
 from devloop.core.rollout import Failing, Progressing, Rollout
 from devloop.errors import ToolError
-from devloop.model import Digest, ImageRef, ObjectKey, RelPath
+from devloop.model import Digest, ForwardRule, ImageRef, ObjectKey, RelPath
 
 __all__ = [
     "Applied",
@@ -387,6 +387,13 @@ class Cluster(Protocol):
             follow: Go on until the container ends.
             since: An RFC 3339 timestamp to start from (that second included).
             previous: The log of the run before.
+
+        The stream ends when the log does, or when the connection is lost: `core.log_cursor` knows how to go on. A last line
+        without `\n` is given at the log's end, never one that a lost connection cut off.
+
+        Raises:
+            ContainerLostError: There is no such container or run, or it has not started yet.
+            UnreachableError: The API server did not answer.
         """
 
     def connect(self, pod: Pod, port: int) -> AbstractAsyncContextManager[ByteStream]:
@@ -394,6 +401,12 @@ class Cluster(Protocol):
 
         Raises:
             ContainerLostError: The pod does not answer on that port.
+        """
+
+    def address(self, pod: Pod, port: int) -> tuple[str, int] | None:
+        """Return host and port by which this machine reaches a pod's port directly, or None when only `connect` does.
+
+        The host is an IP address that certainly is the pod's (or leads to it), never a guess.
         """
 
 
@@ -449,27 +462,6 @@ class Tailer(Protocol):
 
     def update(self, pods: Sequence[Pod]) -> None:
         """Follow these pods' containers from their first line on, each line once and in order."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForwardRule:
-    """A local port and the pods it leads to.
-
-    Attributes:
-        service: The service node's name.
-        local: The local TCP port.
-        selector: The labels of the pods.
-        namespace: The pods' namespace.
-        port: The port in the pod, by number or by a container port's name.
-        remote: What the user wrote, for messages.
-    """
-
-    service: str
-    local: int
-    selector: Mapping[str, str]
-    namespace: str
-    port: int | str
-    remote: int | str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
