@@ -1,6 +1,6 @@
 """Serves src/app.py over HTTP, always its newest version: no restart, and no request is ever refused.
 
-Before each request the sources' times are looked at (well under a millisecond); when one differs, the modules under src/ are
+Before each request the times of the sources are looked at (far below a millisecond); when one differs, the modules are
 imported anew. A version that fails to import answers with its traceback until it is mended.
 """
 
@@ -54,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     newest = Newest()
 
-    def do_GET(self) -> None:  # noqa: N802 - the base class's name for it
+    def do_GET(self) -> None:
         """Answer one request."""
         if self.path == "/healthz":
             return self._answer(200, "ok\n", "text/plain")
