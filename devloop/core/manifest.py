@@ -1,0 +1,384 @@
+"""Kubernetes manifests as values: text to objects with their places, and objects to text.
+
+The objects stay what the user wrote; what devloop adds (labels, built references) is added by functions that say so.
+`core.images` finds image references in them, `core.workloads` their pods, Services and ports.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from devloop.core.pod_templates import change, group_of, pick, template_pointer
+from devloop.core.yaml_documents import Mark, Pointer, YamlError, dump, parse_documents
+from devloop.errors import InputError, InputErrors, Where
+from devloop.model import Digest, Document, ObjectKey
+
+__all__ = [
+    "Manifest",
+    "Source",
+    "digest",
+    "is_cluster_scoped",
+    "manifest_of",
+    "parse",
+    "to_yaml",
+    "waves",
+    "with_labels",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a manifest's text comes from.
+
+    Attributes:
+        path: The file, relative to the project's root.
+        lines: The text by lines, for messages.
+        rendered: Whether the file is a template, and the text what it rendered.
+        template_lines: For rendered text, the template's line of each of its lines, where known.
+    """
+
+    path: str
+    lines: Sequence[str]
+    rendered: bool = False
+    template_lines: Sequence[int | None] = ()
+
+    def where(self, line: int | None, column: int | None) -> Where:
+        """Return the place for a message: in the template's own lines where the text was rendered."""
+        if line is None:
+            return Where(path=self.path)
+        text = self.lines[line - 1].strip() if line <= len(self.lines) else None
+        if not self.rendered:
+            return Where(path=self.path, line=line, column=column, text=text)
+        known = line <= len(self.template_lines)
+        return Where(path=self.path, line=self.template_lines[line - 1] if known else None, text=text)
+
+    def error(self, message: str, mark: Mark | None, hint: str | None = None) -> InputError:
+        """Return the error for what stands at `mark`."""
+        line, column = (mark.line, mark.column) if mark else (None, None)
+        return self.error_at(message, line, column, hint)
+
+    def error_at(self, message: str, line: int | None, column: int | None, hint: str | None) -> InputError:
+        """Return the error for a line and column of the text."""
+        suffix = f", in line {line} of what the template renders" if self.rendered and line else ""
+        return InputError(message + suffix, where=self.where(line, column), hint=hint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """One Kubernetes object that the project declares.
+
+    Attributes:
+        document: The object.
+        where: Where it begins.
+        key: Its identity; the namespace is empty where the object names none, until `in_namespace`.
+        mark: Where its parts stand in `source`.
+        source: The text it was read from.
+    """
+
+    document: Document
+    where: Where
+    key: ObjectKey
+    mark: Mark = field(compare=False, repr=False)
+    source: Source = field(compare=False, repr=False)
+
+    def in_namespace(self, default: str, *, cluster_kinds: Collection[tuple[str, str]] = ()) -> "Manifest":
+        """Return this manifest with its key's namespace settled: its own, `default`, or none if cluster-scoped.
+
+        The document is not changed: the namespace of a request is in its URL.
+
+        Args:
+            default: The namespace of objects that name none.
+            cluster_kinds: Group and kind of custom resources that are known to be cluster-scoped.
+        """
+        if is_cluster_scoped(self.key) or (self.key.group, self.key.kind) in cluster_kinds:
+            namespace = ""
+        else:
+            namespace = self.key.namespace or default
+        return replace(self, key=replace(self.key, namespace=namespace))
+
+    def where_of(self, pointer: Pointer) -> Where:
+        """Return where the value at `pointer` stands."""
+        mark = self.mark.at(pointer)
+        return self.source.where(mark.line, mark.column)
+
+    def with_document(self, document: Document) -> "Manifest":
+        """Return this manifest with a changed document of the same identity."""
+        return replace(self, document=document)
+
+
+# --- reading -----------------------------------------------------------------------------------------------
+
+
+def parse(
+    text: str, *, path: str, rendered_from: str | None = None, template_lines: Sequence[int | None] = ()
+) -> tuple[Manifest, ...]:
+    """Return the objects that `text` (YAML or JSON, several documents, Lists) declares, in order.
+
+    Args:
+        text: The manifest, already rendered.
+        path: The file for messages.
+        rendered_from: The template that rendered the text; messages then name it instead of `path`.
+        template_lines: The template's line for each line of the text, as `core.template.render` gives it.
+
+    Raises:
+        InputErrors: All mistakes, or the first where the text is not YAML at all.
+    """
+    source = Source(
+        path=rendered_from or path,
+        lines=text.split("\n"),
+        rendered=rendered_from is not None,
+        template_lines=template_lines,
+    )
+    try:
+        documents = parse_documents(text)
+    except YamlError as error:
+        raise InputErrors([source.error_at(error.message, error.line, error.column, error.hint)]) from None
+    objects = [item for document in documents for item in _flatten(document.value, document.mark, source)]
+    errors = [item for item in objects if isinstance(item, InputError)]
+    manifests = tuple(item for item in objects if isinstance(item, Manifest))
+    errors += _duplicates(manifests)
+    if errors:
+        raise InputErrors(errors)
+    return manifests
+
+
+def manifest_of(document: Document, *, path: str) -> Manifest:
+    """Return the manifest of an object that is a value already; it must have apiVersion, kind and a name."""
+    return _manifest(document, Mark(1, 1, {}), Source(path=path, lines=()))
+
+
+def _flatten(
+    value: Any, mark: Mark, source: Source, inherited: Mapping[str, str] | None = None
+) -> Iterator[Manifest | InputError]:
+    """Yield the objects of one document: those of a List, or the one that it is."""
+    if not isinstance(value, dict):
+        hint = "separate the objects by `---` lines" if isinstance(value, list) else None
+        yield source.error(f"a manifest must be a mapping, not {_named(value)}", mark, hint)
+        return
+    value = {**(inherited or {}), **value}
+    kind, items = value.get("kind"), value.get("items")
+    if isinstance(kind, str) and kind.endswith("List") and (isinstance(items, list) or items is None):
+        version = value.get("apiVersion")
+        passed_on = {} if kind == "List" else {"apiVersion": version, "kind": kind.removesuffix("List")}
+        for position, item in enumerate(items or []):
+            yield from _flatten(item, mark.at(("items", position)), source, passed_on)
+        return
+    if problems := list(_problems(value, mark, source)):
+        yield from problems
+    else:
+        yield _manifest(value, mark, source)
+
+
+def _problems(value: Mapping[str, Any], mark: Mark, source: Source) -> Iterator[InputError]:
+    """Yield what keeps a mapping from being an object."""
+    for name in ("apiVersion", "kind"):
+        if value.get(name) is None:
+            yield source.error(f"an object without `{name}`", mark, _kind_hint(name, value))
+        elif not isinstance(value[name], str) or not value[name]:
+            message = f"`{name}` must be text, not {_named(value[name])}"
+            yield source.error(message, mark.at((name,)))
+    metadata = value.get("metadata")
+    if metadata is not None and not isinstance(metadata, dict):
+        yield source.error(f"`metadata` must be a mapping, not {_named(metadata)}", mark.at(("metadata",)))
+        return
+    yield from _metadata_problems(str(value.get("kind") or "object"), metadata or {}, mark, source)
+
+
+def _metadata_problems(kind: str, metadata: Mapping[str, Any], mark: Mark, source: Source) -> Iterator[InputError]:
+    at = mark.at(("metadata",))
+    if not metadata.get("name"):
+        generated = bool(metadata.get("generateName"))
+        hint = "devloop finds its objects again by name: write `name` instead of `generateName`" if generated else None
+        yield source.error(f"a {kind} without `metadata.name`", at, hint)
+    for part in ("name", "namespace"):
+        if not isinstance(metadata.get(part, ""), str | None):
+            message = f"`metadata.{part}` must be text, not {_named(metadata[part])}"
+            yield source.error(message, at.at((part,)), f'write it in quotes: `{part}: "{metadata[part]}"`')
+    for part in ("labels", "annotations"):
+        values = metadata.get(part) or {}
+        if not isinstance(values, dict):
+            yield source.error(f"`metadata.{part}` must be a mapping, not {_named(values)}", at.at((part,)))
+            continue
+        for entry, item in values.items():
+            if not isinstance(item, str | None):
+                message = f"`{entry}` in `metadata.{part}` must be text, not {_named(item)}"
+                yield source.error(message, at.at((part, entry)), "write it in quotes")
+
+
+def _kind_hint(missing: str, value: Mapping[str, Any]) -> str | None:
+    if missing == "kind" and "apiVersion" not in value and not {"metadata", "spec"} & value.keys():
+        return "is this a Kubernetes manifest?"
+    return None
+
+
+def _named(value: Any) -> str:
+    match value:
+        case None:
+            return "empty"
+        case bool():
+            return f"the truth value `{str(value).lower()}`"
+        case int() | float():
+            return f"the number `{value}`"
+        case str():
+            return "text" if value else "empty text"
+        case list():
+            return "a list"
+        case _:
+            return "a mapping"
+
+
+def _manifest(value: Document, mark: Mark, source: Source) -> Manifest:
+    metadata = value["metadata"]
+    key = ObjectKey(
+        group=group_of(value), kind=value["kind"], namespace=metadata.get("namespace") or "", name=metadata["name"]
+    )
+    if is_cluster_scoped(key):
+        key = replace(key, namespace="")
+    return Manifest(document=value, where=source.where(mark.line, mark.column), key=key, mark=mark, source=source)
+
+
+def _duplicates(manifests: Iterable[Manifest]) -> list[InputError]:
+    first: dict[ObjectKey, Manifest] = {}
+    errors = []
+    for manifest in manifests:
+        earlier = first.setdefault(manifest.key, manifest)
+        if earlier is not manifest:
+            message = f"the {manifest.key.kind} `{manifest.key.name}` is declared twice"
+            errors.append(InputError(message, where=manifest.where, chain=[earlier.where]))
+    return errors
+
+
+# --- scope -------------------------------------------------------------------------------------------------
+
+_CLUSTER_SCOPED = frozenset(
+    {
+        ("", "ComponentStatus"),
+        ("", "Namespace"),
+        ("", "Node"),
+        ("", "PersistentVolume"),
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"),
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+        ("apiregistration.k8s.io", "APIService"),
+        ("certificates.k8s.io", "CertificateSigningRequest"),
+        ("certificates.k8s.io", "ClusterTrustBundle"),
+        ("extensions", "PodSecurityPolicy"),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema"),
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
+        ("internal.apiserver.k8s.io", "StorageVersion"),
+        ("networking.k8s.io", "IPAddress"),
+        ("networking.k8s.io", "IngressClass"),
+        ("networking.k8s.io", "ServiceCIDR"),
+        ("node.k8s.io", "RuntimeClass"),
+        ("policy", "PodSecurityPolicy"),
+        ("rbac.authorization.k8s.io", "ClusterRole"),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+        ("resource.k8s.io", "DeviceClass"),
+        ("resource.k8s.io", "ResourceSlice"),
+        ("scheduling.k8s.io", "PriorityClass"),
+        ("storage.k8s.io", "CSIDriver"),
+        ("storage.k8s.io", "CSINode"),
+        ("storage.k8s.io", "StorageClass"),
+        ("storage.k8s.io", "VolumeAttachment"),
+        ("storage.k8s.io", "VolumeAttributesClass"),
+        ("storagemigration.k8s.io", "StorageVersionMigration"),
+    }
+)
+
+
+def is_cluster_scoped(key: ObjectKey) -> bool:
+    """Return whether objects of this built-in kind live outside namespaces; False for kinds that are not built in."""
+    return (key.group, key.kind) in _CLUSTER_SCOPED
+
+
+# --- what devloop adds -------------------------------------------------------------------------------------
+
+
+def with_labels(manifest: Manifest, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Manifest:
+    """Return the manifest with `labels` and `annotations` on the object and `labels` on a built-in workload's pods.
+
+    Selectors and volume claim templates stay as they are. Annotations do not reach the pod template: one that changed
+    would make new pods.
+    """
+    document = change(manifest.document, ("metadata",), lambda metadata: _added(metadata, "labels", labels))
+    document = change(document, ("metadata",), lambda metadata: _added(metadata, "annotations", annotations))
+    template = template_pointer(document)
+    if template and isinstance(pick(document, template), dict):
+        document = change(document, (*template, "metadata"), lambda metadata: _added(metadata, "labels", labels))
+    return manifest.with_document(document)
+
+
+def _added(metadata: Any, part: str, values: Mapping[str, str]) -> Any:
+    if not values:
+        return metadata
+    return change(metadata, (part,), lambda old: {**(old or {}), **values})
+
+
+def digest(document: Document) -> Digest:
+    """Return the digest of a document's content; the order of keys does not count."""
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return Digest(f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}")
+
+
+def to_yaml(manifests: Iterable[Manifest]) -> str:
+    """Return the manifests as one YAML text, key order kept, text of several lines as blocks."""
+    return "---\n".join(dump(manifest.document) for manifest in manifests)
+
+
+# --- order of application ----------------------------------------------------------------------------------
+
+_FIRST = {("", "Namespace"): 0, ("apiextensions.k8s.io", "CustomResourceDefinition"): 1}
+_GROUND = frozenset(
+    {"IngressClass", "PodSecurityPolicy", "PriorityClass", "RuntimeClass", "StorageClass", "VolumeAttributesClass"}
+)
+_BEFORE_PODS = frozenset(
+    {
+        ("", "ConfigMap"),
+        ("", "Endpoints"),
+        ("", "LimitRange"),
+        ("", "PersistentVolume"),
+        ("", "PersistentVolumeClaim"),
+        ("", "ResourceQuota"),
+        ("", "Secret"),
+        ("", "Service"),
+        ("", "ServiceAccount"),
+        ("discovery.k8s.io", "EndpointSlice"),
+        ("networking.k8s.io", "NetworkPolicy"),
+        ("policy", "PodDisruptionBudget"),
+        ("rbac.authorization.k8s.io", "ClusterRole"),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+        ("rbac.authorization.k8s.io", "Role"),
+        ("rbac.authorization.k8s.io", "RoleBinding"),
+        ("resource.k8s.io", "ResourceClaim"),
+        ("resource.k8s.io", "ResourceClaimTemplate"),
+    }
+)
+
+
+def waves(manifests: Iterable[Manifest]) -> tuple[tuple[Manifest, ...], ...]:
+    """Return the manifests in the order to apply them; those of one wave do not need one another.
+
+    Namespaces; resource definitions and classes; what pods use (accounts, configuration, volumes, Services); pods and
+    their controllers; what refers to those (autoscalers, webhooks) together with custom resources.
+    """
+    by_wave: dict[int, list[Manifest]] = {}
+    for manifest in manifests:
+        by_wave.setdefault(_wave(manifest), []).append(manifest)
+    return tuple(tuple(by_wave[wave]) for wave in sorted(by_wave))
+
+
+def _wave(manifest: Manifest) -> int:
+    kind = (manifest.key.group, manifest.key.kind)
+    if kind in _FIRST:
+        return _FIRST[kind]
+    if kind in _CLUSTER_SCOPED and manifest.key.kind in _GROUND:
+        return 1
+    if kind in _BEFORE_PODS:
+        return 2
+    return 3 if template_pointer(manifest.document) is not None else 4
