@@ -1,0 +1,113 @@
+"""When a burst of events is over: pure, told the time by its caller.
+
+A lone save must come out at once, a checkout of thousands of files as one batch, and an editor's save dance (probe
+file, backup, rename) when it is finished. What the watcher knows about open files decides; where it knows nothing,
+silence.
+"""
+
+import re
+from typing import Final
+
+from devloop.model import RelPath
+from devloop.runtime.ports import Hint, PathsHint, RescanHint
+
+__all__ = ["Batch"]
+
+_QUIET: Final = 0.004
+"""Seconds of silence that end a small batch; the steps of a save dance follow one another within 1 ms."""
+_LONG_QUIET: Final = 0.03
+"""Seconds of silence that end a large batch, or one that looks like the middle of a save dance."""
+_LARGE: Final = 20
+_PATIENCE: Final = 0.05
+"""Seconds after which a small batch comes out although more happens."""
+_LONG_PATIENCE: Final = 1.0
+_WRITING: Final = 0.3
+"""Seconds that a file which is being written is waited for. One that stays open is a log, and not waited for again."""
+_DANCE: Final = re.compile(r"(^|/)(4913\d*|\.#[^/]*|#[^/]*#|[^/]*~|\.[^/]*\.sw[a-z]|[^/]*___jb_(tmp|old)___)$")
+
+
+class Batch:
+    """Gathers paths until they are worth a hint."""
+
+    def __init__(self) -> None:
+        self._settled: set[RelPath] = set()
+        self._writing: dict[RelPath, float] = {}
+        self._born: set[RelPath] = set()
+        self._streaming: set[RelPath] = set()
+        self._reason: str | None = None
+        self._first = 0.0
+        self._last = 0.0
+
+    def changed(self, path: RelPath, now: float) -> None:
+        """Something about the path changed, at one stroke."""
+        self._touch(now)
+        if path not in self._writing:
+            self._settled.add(path)
+
+    def written(self, path: RelPath, now: float, *, born: bool = False) -> None:
+        """Somebody writes to the file and will close it; `born` if it was not there before."""
+        self._touch(now)
+        if born:
+            self._born.add(path)
+        if path in self._streaming:
+            self._settled.add(path)
+        else:
+            self._writing.setdefault(path, now)
+            self._settled.discard(path)
+
+    def closed(self, path: RelPath, now: float) -> None:
+        """The file was closed by one who could write to it."""
+        self._touch(now)
+        self._writing.pop(path, None)
+        self._streaming.discard(path)
+        self._settled.add(path)
+
+    def gone(self, path: RelPath, now: float) -> None:
+        """The file was deleted or moved away; what came and went within the batch never was."""
+        self.closed(path, now)
+        if path in self._born:
+            self._born.discard(path)
+            self._settled.discard(path)
+
+    def lost(self, reason: str) -> None:
+        """Events were lost: only a rescan tells what is there."""
+        self._reason = reason
+
+    def wait(self, now: float) -> float | None:
+        """Return for how many seconds to wait for more events; None when there is nothing to release."""
+        if self._reason:
+            return 0.0
+        dues = [since + _WRITING for since in self._writing.values()]
+        if self._settled:
+            dues.append(self._due())
+        return max(0.0, min(dues) - now) if dues else None
+
+    def take(self, now: float) -> Hint | None:
+        """Return what is ready to be told, and forget it."""
+        if self._reason:
+            hint = RescanHint(reason=self._reason)
+            self._settled, self._writing, self._born, self._reason = set(), {}, set(), None
+            return hint
+        for path in [path for path, since in self._writing.items() if now >= since + _WRITING]:
+            del self._writing[path]
+            self._streaming.add(path)
+            self._settled.add(path)
+        if not self._settled or now < self._due():
+            return None
+        paths, self._settled = frozenset(self._settled), set()
+        self._born &= self._writing.keys()
+        return PathsHint(paths=paths)
+
+    def _touch(self, now: float) -> None:
+        if not self._settled and not self._writing:
+            self._first = now
+            self._born.clear()
+        self._last = now
+
+    def _due(self) -> float:
+        large = len(self._settled) >= _LARGE
+        patience = _LONG_PATIENCE if large else _PATIENCE
+        if self._writing and not large:
+            return self._first + patience
+        dancing = not large and any(_DANCE.search(path) for path in self._settled)
+        return min(self._last + (_LONG_QUIET if large or dancing else _QUIET), self._first + patience)
