@@ -10,9 +10,11 @@ from typing import Any, NewType
 
 __all__ = [
     "CheckSpec",
+    "ContainerTarget",
     "CopyRule",
     "Digest",
     "Document",
+    "FileChange",
     "ForwardRule",
     "IgnoreRule",
     "ImageRef",
@@ -181,6 +183,29 @@ class CheckSpec:
 
 
 Spec = ImageSpec | ServiceSpec | SyncSpec | TaskSpec | CheckSpec
+
+
+# --- what runs in containers -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
+class ContainerTarget:
+    """One run of one container: a restarted container has another `id`."""
+
+    namespace: str
+    pod: str
+    uid: str
+    container: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChange:
+    """A file on the host and where it belongs in a container; digest None means that it was deleted."""
+
+    source: RelPath
+    digest: Digest | None
+    destinations: tuple[str, ...]
 
 
 # --- what is listened on ------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from devloop.core.manifest import Manifest
 from devloop.core.pods import Pod
 from devloop.core.rollout import Failing, Progressing, Rollout
 from devloop.errors import ToolError
-from devloop.model import Digest, ForwardRule, ImageRef, ObjectKey, RelPath
+from devloop.model import ContainerTarget, Digest, FileChange, ForwardRule, ImageRef, ObjectKey, RelPath
 
 __all__ = [
     "Applied",
@@ -254,17 +254,6 @@ class LiveObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerTarget:
-    """One run of one container: a restarted container has another `id`."""
-
-    namespace: str
-    pod: str
-    uid: str
-    container: str
-    id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecOutput:
     """Bytes that a command in a container printed."""
 
@@ -411,15 +400,6 @@ class Cluster(Protocol):
 
 
 # --- on top of the cluster -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileChange:
-    """A file on the host and where it belongs in a container; digest None means that it was deleted."""
-
-    source: RelPath
-    digest: Digest | None
-    destinations: tuple[str, ...]
 
 
 class Syncer(Protocol):
