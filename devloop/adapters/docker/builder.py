@@ -1,0 +1,184 @@
+"""The real `Builder`: images by `docker buildx build` in a process group of its own, names by the Engine API."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from devloop.adapters.docker.buildx import build_arguments, can_print_json, find_buildx
+from devloop.adapters.docker.engine import Engine, name_in_path, unreachable
+from devloop.adapters.docker.progress import BuildFailure, PlainReader, ProgressReader, RawJsonReader
+from devloop.errors import ToolError
+from devloop.model import Digest, ImageRef
+from devloop.runtime.ports import BuildProgress, BuildRequest, ImageConfig
+from devloop.runtime.processes import run
+
+__all__ = ["DockerBuilder"]
+
+_TAG_PREFIX: Final = "dev-"
+
+
+class DockerBuilder:
+    """Builds with buildx and knows the engine's images; use as an async context manager.
+
+    Args:
+        directory: Where relative paths in secrets, ssh and cache options start (the project's root); None for the
+            working directory.
+        engine: The engine to use; None for the one that the docker CLI would use.
+    """
+
+    def __init__(self, directory: str | None = None, engine: Engine | None = None) -> None:
+        self.engine = engine or Engine()
+        self._directory = directory
+        self._buildx: tuple[str, ...] | None = None
+        self._speaks_json = True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.engine.aclose()
+
+    async def build(self, request: BuildRequest, report: Callable[[BuildProgress], None]) -> Digest:
+        """Build and load the image; return its ID. Cancelling ends all of the build's processes first.
+
+        Raises:
+            ToolError: The build failed; `tail` ends with the failing step's output.
+            UnreachableError: There is no engine.
+        """
+        with tempfile.TemporaryDirectory(prefix="devloop-build-") as folder:
+            metadata = Path(folder) / "metadata.json"
+            reader, code = await self._run(request, metadata, report)
+            if code and not reader.understood and self._speaks_json and not await self._can_print_json():
+                self._speaks_json = False
+                reader, code = await self._run(request, metadata, report)
+            if code:
+                raise await self._failed(request, reader, code)
+            return await self._built(request, json.loads(metadata.read_text(encoding="utf-8")))
+
+    async def tag(self, image: Digest, ref: ImageRef) -> None:
+        """Name an image that the engine holds."""
+        await self.engine.post(f"/images/{name_in_path(image)}/tag", repo=ref.repository, tag=ref.tag or "latest")
+
+    async def resolve(self, ref: str) -> Digest | None:
+        """Return the ID of the image with this name or ID, or None when the engine has none."""
+        image = await self.engine.image(ref)
+        return None if image is None else Digest(image["Id"])
+
+    async def configuration(self, image: Digest) -> ImageConfig:
+        """Return what the image runs when nothing else is said.
+
+        Raises:
+            ToolError: The engine does not hold the image.
+        """
+        found = await self.engine.image(image)
+        if found is None:
+            raise ToolError(f"the engine does not hold the image `{image}` any more")
+        config = found.get("Config") or {}
+        return ImageConfig(
+            entrypoint=tuple(config.get("Entrypoint") or ()),
+            command=tuple(config.get("Cmd") or ()),
+            workdir=config.get("WorkingDir") or "/",
+            user=config.get("User") or "",
+        )
+
+    async def prune(self, repository: str, keep: Collection[Digest]) -> int:
+        """Remove devloop's own tags (`dev-…`) of a repository but those of the images to keep; return how many.
+
+        An image that a container uses stays.
+        """
+        filters = json.dumps({"reference": [f"{repository}:{_TAG_PREFIX}*"]})
+        images = await self.engine.get("/images/json", filters=filters) or ()
+        prefix = f"{_familiar(repository)}:{_TAG_PREFIX}"
+        names = [
+            name
+            for image in images
+            if image["Id"] not in keep
+            for name in image.get("RepoTags") or ()
+            if _familiar(name).startswith(prefix)
+        ]
+        return sum([await self.engine.delete(f"/images/{name_in_path(name)}") for name in names])
+
+    async def _run(
+        self, request: BuildRequest, metadata: Path, report: Callable[[BuildProgress], None]
+    ) -> tuple[ProgressReader, int]:
+        if self._buildx is None:
+            self._buildx = find_buildx()
+        reader: ProgressReader = RawJsonReader() if self._speaks_json else PlainReader()
+        command, *arguments = build_arguments(request)
+        extra = (f"--progress={'rawjson' if self._speaks_json else 'plain'}", f"--metadata-file={metadata}")
+
+        def receive(data: bytes) -> None:
+            for told in reader.feed(data):
+                report(told)
+
+        code = await run(
+            (*self._buildx, command, *extra, *arguments), stderr=receive, cwd=self._directory, env=self._environment()
+        )
+        for told in reader.end():
+            report(told)
+        return reader, code
+
+    def _environment(self) -> dict[str, str]:
+        # Asking git about the context takes buildx half a dozen processes, and is of use for attestations only.
+        quiet = {} if "BUILDX_GIT_LABELS" in os.environ else {"BUILDX_GIT_INFO": "false"}
+        return {"DOCKER_CLI_HINTS": "false", **quiet, **dict(self.engine.endpoint.environment)}
+
+    async def _can_print_json(self) -> bool:
+        return await can_print_json(self._buildx or find_buildx(), self._environment())
+
+    async def _built(self, request: BuildRequest, metadata: Mapping[str, Any]) -> Digest:
+        """Return the ID under which the engine holds the image.
+
+        That is the digest of the configuration in the classic image store, and of the manifest in containerd's.
+        """
+        for key in ("containerimage.digest", "containerimage.config.digest"):
+            if (digest := metadata.get(key)) and (found := await self.resolve(digest)):
+                return found
+        raise ToolError(
+            f"the build of `{request.name}` ended well, but the engine at `{self.engine.endpoint.host}` does not hold"
+            " its image",
+            command=_by_hand(request),
+            hint="does the current buildx builder load images into this engine? `docker buildx ls` shows it",
+        )
+
+    async def _failed(self, request: BuildRequest, reader: ProgressReader, code: int) -> ToolError:
+        failure = reader.failure()
+        if failure.step is None and not await self.engine.answers():
+            return unreachable(self.engine.endpoint)
+        return ToolError(
+            _message(request, failure),
+            command=_by_hand(request),
+            exit_code=code if failure.exit_code is None else failure.exit_code,
+            tail=failure.tail or failure.excerpt,
+        )
+
+
+def _message(request: BuildRequest, failure: BuildFailure) -> str:
+    place = "" if failure.line is None else f" ({_shown(request.dockerfile)}:{failure.line})"
+    if failure.step is None:
+        return f"the build of `{request.name}` failed: {failure.reason}{place}"
+    if failure.exit_code is not None:
+        return f"`{failure.step}` failed with exit code {failure.exit_code}{place}"
+    return f"`{failure.step}` failed: {failure.reason}{place}"
+
+
+def _shown(path: str) -> str:
+    """Return the path from the working directory where it is below it, as editors and terminals link it."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return path
+
+
+def _by_hand(request: BuildRequest) -> Sequence[str]:
+    return ("docker", "buildx", *build_arguments(request))
+
+
+def _familiar(name: str) -> str:
+    return name.removeprefix("docker.io/").removeprefix("library/")

@@ -1,0 +1,168 @@
+"""The Docker Engine API, spoken directly: 0.5 to 1.5 ms a call, where the docker CLI takes 12 to 19 ms."""
+
+import json
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+from devloop.adapters.docker.endpoint import Endpoint, find_endpoint
+from devloop.errors import ToolError, UnreachableError
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """One kept connection (pool) to an engine; use as an async context manager.
+
+    Nothing is imported and nothing connected before the first call.
+
+    Args:
+        endpoint: Where it is; None to find it as the docker CLI does, at the first call.
+    """
+
+    def __init__(self, endpoint: Endpoint | None = None) -> None:
+        self._endpoint = endpoint
+        self._client: httpx.AsyncClient | None = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Return where the engine is.
+
+        Raises:
+            UnreachableError: The docker context that is asked for does not exist.
+        """
+        if self._endpoint is None:
+            self._endpoint = find_endpoint()
+        return self._endpoint
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def get(self, path: str, **parameters: str) -> Any:
+        """Return the answer to a GET, or None for what the engine does not have (404).
+
+        Raises:
+            ToolError: The engine refused.
+            UnreachableError: It did not answer.
+        """
+        return await self._call("GET", path, parameters, absent=(404,))
+
+    async def post(self, path: str, **parameters: str) -> Any:
+        """Return the answer to a POST.
+
+        Raises:
+            ToolError: The engine refused.
+            UnreachableError: It did not answer.
+        """
+        return await self._call("POST", path, parameters)
+
+    async def delete(self, path: str, **parameters: str) -> bool:
+        """Return whether a DELETE was done: not when there is nothing (404) or something uses it (409).
+
+        Raises:
+            ToolError: The engine refused for another reason.
+            UnreachableError: It did not answer.
+        """
+        return await self._call("DELETE", path, parameters, absent=(404, 409)) is not None
+
+    async def image(self, ref: str) -> Mapping[str, Any] | None:
+        """Return what `docker image inspect` shows, or None when the engine has no such image.
+
+        Raises:
+            UnreachableError: The engine did not answer.
+        """
+        answer: Mapping[str, Any] | None = await self.get(f"/images/{name_in_path(ref)}/json")
+        return answer
+
+    async def answers(self) -> bool:
+        """Return whether the engine can be reached."""
+        try:
+            await self._call("GET", "/_ping", {})
+        except ToolError:
+            return False
+        return True
+
+    async def _call(
+        self, method: str, path: str, parameters: Mapping[str, str], *, absent: tuple[int, ...] = ()
+    ) -> Any:
+        import httpx
+
+        if self._client is None:
+            self._client = _client(self.endpoint)
+        try:
+            answer = await self._client.request(method, path, params=parameters)
+        except httpx.TransportError as error:
+            raise unreachable(self.endpoint, error) from error
+        if answer.status_code in absent:
+            return None
+        if answer.is_error:
+            reason = _reason(answer.text)
+            raise ToolError(
+                f"the Docker engine refused: {reason}", command=(method, path), exit_code=answer.status_code
+            )
+        return answer.json() if answer.headers.get("content-type", "").startswith("application/json") else answer.text
+
+
+def name_in_path(ref: str) -> str:
+    """Return an image's name as it stands in a path of the API."""
+    return quote(ref, safe="/:@")
+
+
+def unreachable(endpoint: Endpoint, error: Exception | None = None) -> UnreachableError:
+    """Return the error for an engine that does not answer."""
+    detail = f": {error}" if error is not None and str(error) else ""
+    hint = "is it running? `docker version` asks the same engine"
+    if any(isinstance(cause, PermissionError) for cause in _causes(error)):
+        hint = "may this user read and write the socket? on Linux: `sudo usermod --append --groups docker $USER`"
+    return UnreachableError(
+        f"the Docker engine at `{endpoint.host}` (from {endpoint.origin}) does not answer{detail}",
+        command=("docker", "version"),
+        hint=hint,
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _client(endpoint: Endpoint) -> "httpx.AsyncClient":
+    import httpx
+
+    # Reading has no limit: removing an image of many layers takes its time.
+    timeout = httpx.Timeout(connect=5, read=None, write=30, pool=None)
+    if endpoint.is_ssh:
+        from devloop.adapters.docker.dial import dial_transport
+
+        return httpx.AsyncClient(transport=dial_transport(endpoint), base_url="http://docker", timeout=timeout)
+    if (socket := endpoint.socket) is not None:
+        transport = httpx.AsyncHTTPTransport(uds=socket)
+        return httpx.AsyncClient(transport=transport, base_url="http://docker", timeout=timeout)
+    tls = endpoint.tls_context()
+    address = endpoint.host.partition("://")[2]
+    transport = httpx.AsyncHTTPTransport(verify=tls) if tls else httpx.AsyncHTTPTransport()
+    return httpx.AsyncClient(transport=transport, base_url=f"{'https' if tls else 'http'}://{address}", timeout=timeout)
+
+
+def _reason(body: str) -> str:
+    try:
+        message = json.loads(body)["message"]
+    except (ValueError, KeyError, TypeError):
+        message = body.strip() or "it gave no reason"
+    return str(message).strip().rstrip(".")
