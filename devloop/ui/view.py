@@ -6,7 +6,6 @@ The clock is the events' own `at`; replaying a recorded stream gives an equal vi
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Final, assert_never
 
 from devloop import events
@@ -194,7 +193,7 @@ class View:
 
     project: str | None = None
     target: str | None = None
-    nodes: Mapping[NodeId, NodeView] = MappingProxyType({})
+    nodes: Mapping[NodeId, NodeView] = field(default_factory=dict)
     round: Round = field(default_factory=Idle)
     rejected: tuple[Problem, ...] = ()
     ended: Ended | None = None
@@ -240,7 +239,7 @@ _OfNode = (
 def _loaded(view: View, event: events.ProjectLoaded) -> View:
     nodes = {node: _mended(view.nodes.get(node) or NodeView(node=node)) for node in event.nodes}
     started = _working(view, event.at - event.seconds) if isinstance(view.round, Idle) else view
-    return replace(started, project=event.project, target=event.target, nodes=MappingProxyType(nodes), rejected=())
+    return replace(started, project=event.project, target=event.target, nodes=nodes, rejected=())
 
 
 def _mended(node: NodeView) -> NodeView:
@@ -269,7 +268,7 @@ def _with_node(view: View, event: _OfNode) -> View:
 
 
 def _put(view: View, node: NodeView) -> View:
-    return replace(view, nodes=MappingProxyType({**view.nodes, node.node: node}))
+    return replace(view, nodes={**view.nodes, node.node: node})
 
 
 def _fold_node(node: NodeView, event: _OfNode) -> NodeView:
