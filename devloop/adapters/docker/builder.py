@@ -117,6 +117,7 @@ class DockerBuilder:
             for told in reader.feed(data):
                 report(told)
 
+        self.engine.prepare()
         code = await run(
             (*self._buildx, command, *extra, *arguments), stderr=receive, cwd=self._directory, env=self._environment()
         )

@@ -26,7 +26,7 @@ _GRACE: Final = 1.0
 
 def dial_transport(endpoint: Endpoint) -> httpx.AsyncHTTPTransport:
     """Return a transport for httpx whose connections are processes."""
-    transport = httpx.AsyncHTTPTransport()
+    transport = httpx.AsyncHTTPTransport(verify=False)
     # httpx has no argument for httpcore's network backend; its pool is the one place to put it (hence httpx < 0.29).
     transport._pool = httpcore.AsyncConnectionPool(network_backend=_Backend(dict(endpoint.environment)))  # noqa: SLF001
     return transport

@@ -1,6 +1,9 @@
 """The Docker Engine API, spoken directly: 0.5 to 1.5 ms a call, where the docker CLI takes 12 to 19 ms."""
 
+import importlib
 import json
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -52,6 +55,11 @@ class Engine:
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
+
+    def prepare(self) -> None:
+        """Begin, in a thread, what the first call would block for: importing the HTTP client takes 80 to 240 ms."""
+        if self._client is None and "httpx" not in sys.modules:
+            threading.Thread(target=importlib.import_module, args=("httpx",), name="import httpx", daemon=True).start()
 
     async def get(self, path: str, **parameters: str) -> Any:
         """Return the answer to a GET, or None for what the engine does not have (404).
@@ -152,11 +160,12 @@ def _client(endpoint: Endpoint) -> "httpx.AsyncClient":
 
         return httpx.AsyncClient(transport=dial_transport(endpoint), base_url="http://docker", timeout=timeout)
     if (socket := endpoint.socket) is not None:
-        transport = httpx.AsyncHTTPTransport(uds=socket)
+        # Without TLS there is nothing to verify; the default would read all certificates of the system first (70 ms).
+        transport = httpx.AsyncHTTPTransport(uds=socket, verify=False)
         return httpx.AsyncClient(transport=transport, base_url="http://docker", timeout=timeout)
     tls = endpoint.tls_context()
     address = endpoint.host.partition("://")[2]
-    transport = httpx.AsyncHTTPTransport(verify=tls) if tls else httpx.AsyncHTTPTransport()
+    transport = httpx.AsyncHTTPTransport(verify=tls or False)
     return httpx.AsyncClient(transport=transport, base_url=f"{'https' if tls else 'http'}://{address}", timeout=timeout)
 
 
