@@ -43,7 +43,7 @@ unpack_engine() {
 # A machine without CAP_SYS_RESOURCE may not lower oom_score_adj, which every pod's sandbox asks for: ask for 0 instead.
 RUNTIME=/usr/local/sbin/runc-unprivileged-oom
 write_runtime() {
-  cat >"$RUNTIME" <<'SH'
+  cat >"$RUNTIME.new" <<'SH'
 #!/bin/sh
 prev= bundle=
 for arg in "$@"; do
@@ -53,5 +53,6 @@ done
 [ -n "$bundle" ] && sed -i 's/"oomScoreAdj":-[0-9]*/"oomScoreAdj":0/' "$bundle/config.json"
 exec /usr/sbin/runc "$@"
 SH
-  chmod +x "$RUNTIME"
+  chmod +x "$RUNTIME.new"
+  mv "$RUNTIME.new" "$RUNTIME"
 }
