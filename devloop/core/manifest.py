@@ -36,13 +36,13 @@ class Source:
         path: The file, relative to the project's root.
         lines: The text by lines, for messages.
         rendered: Whether the file is a template, and the text what it rendered.
-        template_lines: For rendered text, the template's line of each of its lines, where known.
+        origins: For rendered text, the place in a template that made each of its lines, where known.
     """
 
     path: str
     lines: Sequence[str]
     rendered: bool = False
-    template_lines: Sequence[int | None] = ()
+    origins: Sequence[Where | None] = ()
 
     def where(self, line: int | None, column: int | None) -> Where:
         """Return the place for a message: in the template's own lines where the text was rendered."""
@@ -51,8 +51,8 @@ class Source:
         text = self.lines[line - 1].strip() if line <= len(self.lines) else None
         if not self.rendered:
             return Where(path=self.path, line=line, column=column, text=text)
-        known = line <= len(self.template_lines)
-        return Where(path=self.path, line=self.template_lines[line - 1] if known else None, text=text)
+        origin = self.origins[line - 1] if line <= len(self.origins) else None
+        return replace(origin or Where(path=self.path), text=text)
 
     def error(self, message: str, mark: Mark | None, hint: str | None = None) -> InputError:
         """Return the error for what stands at `mark`."""
@@ -112,7 +112,7 @@ class Manifest:
 
 
 def parse(
-    text: str, *, path: str, rendered_from: str | None = None, template_lines: Sequence[int | None] = ()
+    text: str, *, path: str, rendered_from: str | None = None, origins: Sequence[Where | None] = ()
 ) -> tuple[Manifest, ...]:
     """Return the objects that `text` (YAML or JSON, several documents, Lists) declares, in order.
 
@@ -120,7 +120,7 @@ def parse(
         text: The manifest, already rendered.
         path: The file for messages.
         rendered_from: The template that rendered the text; messages then name it instead of `path`.
-        template_lines: The template's line for each line of the text, as `core.template.render` gives it.
+        origins: The place that made each line of the text, as `Rendered.lines` of `core.template` gives it.
 
     Raises:
         InputErrors: All mistakes, or the first where the text is not YAML at all.
@@ -129,7 +129,7 @@ def parse(
         path=rendered_from or path,
         lines=text.split("\n"),
         rendered=rendered_from is not None,
-        template_lines=template_lines,
+        origins=origins,
     )
     try:
         documents = parse_documents(text)
