@@ -13,7 +13,7 @@ from devloop.ui.problems import problem_lines
 from devloop.ui.text import Glyphs, ansi, clean, colours, crop, duration, pad, segments
 from devloop.ui.view import View
 
-__all__ = ["Speakers", "doing", "done", "lines_of", "listed", "naming", "step_of", "times"]
+__all__ = ["OVER", "Speakers", "doing", "done", "lines_of", "listed", "naming", "step_of", "times"]
 
 _PROJECT: Final = "devloop"
 _WIDEST: Final = 24
@@ -91,7 +91,7 @@ class Speakers:
         if event.node is None:
             return ""
         node = view.nodes.get(event.node)
-        several_pods = node is not None and sum(pod.status not in _OVER for pod in node.pods) > 1
+        several_pods = node is not None and sum(pod.status not in OVER for pod in node.pods) > 1
         parts = [event.pod.rpartition("-")[2]] if several_pods else []
         if len(self._containers.get(event.node, ())) > 1:
             parts.append(event.container)
@@ -109,7 +109,7 @@ class Speakers:
         return ansi(text, "dim" if devloop else self.colours.get(name, ""))
 
 
-_OVER: Final = frozenset({"Terminating", "Completed", "Succeeded", "Error", "Evicted"})
+OVER: Final = frozenset({"Terminating", "Completed", "Succeeded", "Error", "Evicted"})
 
 
 def lines_of(event: Event, glyphs: Glyphs, *, colour: bool = False) -> list[str]:
