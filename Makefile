@@ -52,7 +52,7 @@ bench: $(INSTALLED) ## Measure devloop from outside, against the figures it shou
 	@$(CLUSTER) && for bench in benchmarks/[a-z]*.py; do echo "== $$bench"; $(BIN)/python "$$bench" $(BENCH_ARGS); done
 
 lock: $(INSTALLED) ## Lock the newest versions that pyproject.toml allows
-	@mkdir -p $(@D) && $(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --upgrade --no-header --no-emit-index-url --no-emit-find-links --quiet --output-file $(LOCK)
 	@! grep -nE '://|^--(index|extra-index|find)' $(LOCK)
 

@@ -5,7 +5,7 @@ CACHE=${DEVLOOP_CLUSTER_CACHE:-$HOME/.cache/devloop-cluster}   # what was fetche
 RUN=${DEVLOOP_CLUSTER_RUN:-/var/lib/devloop-cluster}           # what is running: pids, logs, certificates, etcd
 BIN=$CACHE/bin
 ENGINE=$CACHE/engine
-export PATH=$PATH:$ENGINE/usr/sbin:$ENGINE/usr/bin
+export PATH=$PATH:$BIN:$ENGINE/usr/sbin:$ENGINE/usr/bin
 
 say() { echo "cluster: $*" >&2; }
 
