@@ -8,9 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from devloop.adapters.docker.buildx import build_arguments, can_print_json, find_buildx
+from devloop.adapters.docker.buildx import IMAGE_CONTEXT, build_arguments, can_print_json, find_buildx
 from devloop.adapters.docker.engine import Engine, name_in_path, unreachable
 from devloop.adapters.docker.progress import BuildFailure, PlainReader, ProgressReader, RawJsonReader
+from devloop.core.reference import parse, same_repository
 from devloop.errors import ToolError
 from devloop.model import Digest, ImageRef
 from devloop.runtime.ports import BuildProgress, BuildRequest, ImageConfig
@@ -94,13 +95,13 @@ class DockerBuilder:
         """
         filters = json.dumps({"reference": [f"{repository}:{_TAG_PREFIX}*"]})
         images = await self.engine.get("/images/json", filters=filters) or ()
-        prefix = f"{_familiar(repository)}:{_TAG_PREFIX}"
+        ours = parse(repository)
         names = [
             name
             for image in images
             if image["Id"] not in keep
             for name in image.get("RepoTags") or ()
-            if _familiar(name).startswith(prefix)
+            if name.rpartition(":")[2].startswith(_TAG_PREFIX) and same_repository(parse(name), ours)
         ]
         return sum([await self.engine.delete(f"/images/{name_in_path(name)}") for name in names])
 
@@ -157,7 +158,19 @@ class DockerBuilder:
             command=_by_hand(request),
             exit_code=code if failure.exit_code is None else failure.exit_code,
             tail=failure.tail or failure.excerpt,
+            hint=await self._hint(request, failure),
         )
+
+    async def _hint(self, request: BuildRequest, failure: BuildFailure) -> str | None:
+        for name, value in request.contexts.items():
+            if not value.startswith(IMAGE_CONTEXT) or not (failure.step or "").startswith(f"[context {name}]"):
+                continue
+            if await self.resolve(value.removeprefix(IMAGE_CONTEXT)):
+                return (
+                    "the engine holds that image, but the current buildx builder does not look there;"
+                    " `docker buildx use default` chooses the engine's own builder"
+                )
+        return None
 
 
 def _message(request: BuildRequest, failure: BuildFailure) -> str:
@@ -179,7 +192,3 @@ def _shown(path: str) -> str:
 
 def _by_hand(request: BuildRequest) -> Sequence[str]:
     return ("docker", "buildx", *build_arguments(request))
-
-
-def _familiar(name: str) -> str:
-    return name.removeprefix("docker.io/").removeprefix("library/")

@@ -10,7 +10,9 @@ from devloop.adapters.docker.endpoint import config_folder, docker_config
 from devloop.runtime.ports import BuildRequest
 from devloop.runtime.processes import capture
 
-__all__ = ["build_arguments", "can_print_json", "find_buildx"]
+__all__ = ["IMAGE_CONTEXT", "build_arguments", "can_print_json", "find_buildx"]
+
+IMAGE_CONTEXT: Final = "docker-image://"
 
 _SYSTEM_FOLDERS: Final = (
     "/usr/local/lib/docker/cli-plugins",
@@ -55,8 +57,8 @@ def build_arguments(request: BuildRequest) -> Iterator[str]:
     yield from _repeated("cache-to", request.cache_to)
     if request.no_cache:
         yield "--no-cache"
-    if request.pull:
-        yield "--pull"
+    if request.pull and not any(value.startswith(IMAGE_CONTEXT) for value in request.contexts.values()):
+        yield "--pull"  # BuildKit would ask the registry for images that were just built here, too
     yield request.context
 
 
