@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from devloop.core import reference
-from devloop.core.manifest import Manifest
+from devloop.core.objects import Manifest
 from devloop.core.pod_templates import group_of, pick, put
 from devloop.core.yaml_documents import Pointer
 from devloop.errors import InputError, Where

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from devloop.core.manifest import Manifest
+from devloop.core.objects import Manifest
 from devloop.core.pod_templates import pick, template_pointer
 from devloop.model import ObjectKey
 
