@@ -1,0 +1,285 @@
+"""What devloop knows of a build after reading its Dockerfile: plain values, no decisions."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, TypeAlias
+
+from devloop.core.links import followed
+from devloop.core.patterns import NO_IGNORE, IgnoreRules
+from devloop.core.sources import Source, table_of
+
+__all__ = [
+    "UNKNOWN_BASE",
+    "Argument",
+    "BaseConfig",
+    "BaseUse",
+    "BuildFacts",
+    "Copy",
+    "CopySource",
+    "Feature",
+    "MakeDirectory",
+    "Operation",
+    "Run",
+    "Stage",
+    "Unknown",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """Something that cannot be known from the file; devloop then takes the safe side.
+
+    Attributes:
+        message: What cannot be known and what is assumed instead.
+        line: The line of the Dockerfile.
+    """
+
+    message: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseConfig:
+    """What a base image hands on to what is built on it.
+
+    Attributes:
+        environment: Its `ENV`.
+        complete: Whether `environment` is all of it.
+        triggers: Its `ONBUILD` instructions.
+        workdir: Its working directory, None when it is not known.
+        user: Its user, None when it is not known.
+        entrypoint: Its entrypoint, None when it is not known.
+        command: Its command, None when it is not known.
+        shell: Its shell.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
+    complete: bool = True
+    triggers: tuple[str, ...] = ()
+    workdir: str | None = "/"
+    user: str | None = ""
+    entrypoint: tuple[str, ...] | None = ()
+    command: tuple[str, ...] | None = ()
+    shell: tuple[str, ...] = ("/bin/sh", "-c")
+
+
+UNKNOWN_BASE: Final = BaseConfig(complete=False, workdir=None, user=None, entrypoint=None, command=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseUse:
+    """An image from outside this Dockerfile that the build needs.
+
+    Attributes:
+        reference: As written, after expansion; the key of a named context that would replace it.
+        line: The line that asks for it.
+        via: Which instruction does.
+        platform: The value of `FROM --platform`, or None.
+    """
+
+    reference: str
+    line: int
+    via: Literal["FROM", "COPY --from", "RUN --mount from"]
+    platform: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Argument:
+    """A build argument whose value the build can depend on.
+
+    Attributes:
+        name: Its name.
+        line: The line that declares it, or None for those that the builder reads without a declaration.
+        value: The value given to the build, or None when the default holds.
+    """
+
+    name: str
+    line: int | None
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """Syntax that not every engine has: `heredoc`, `copy --link`, `copy --parents`, `run --mount`…"""
+
+    name: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopySource:
+    """One source of a copy, relative to the root that it is copied from.
+
+    Attributes:
+        pattern: A name or glob; empty for everything.
+        below: With `--parents`, the pattern below `pattern`.
+    """
+
+    pattern: str
+    below: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A `COPY` or `ADD`.
+
+    Attributes:
+        line: Its line.
+        stage: The stage that it copies from, or None.
+        image: The image that it copies from, or None. Without either it copies from the context.
+        sources: What it copies; None in the place of a source that is not known.
+        documents: The names of its heredocs.
+        remote: Whether it also fetches something.
+        destination: An absolute path, or None when it is not known.
+        into_directory: Whether the destination is a directory for certain, by the way it is written.
+        excludes: The patterns of `--exclude`.
+        unpacks: Whether archives are unpacked.
+        link: Whether the layer is made apart from what lies below it.
+    """
+
+    line: int
+    stage: int | None = None
+    image: str | None = None
+    sources: tuple[CopySource | None, ...] = ()
+    documents: tuple[str, ...] = ()
+    remote: bool = False
+    destination: str | None = None
+    into_directory: bool = False
+    excludes: tuple[str, ...] = ()
+    unpacks: bool = False
+    link: bool = False
+
+    @property
+    def from_context(self) -> bool:
+        """Whether the sources are files of the context."""
+        return self.stage is None and self.image is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A `RUN`, which may read and write anything in its stage.
+
+    Attributes:
+        line: Its line.
+        stages: The stages that it mounts.
+    """
+
+    line: int
+    stages: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeDirectory:
+    """A `WORKDIR`; the path is None when it is not known."""
+
+    line: int
+    path: str | None
+
+
+Operation: TypeAlias = Copy | Run | MakeDirectory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A stage that the build needs.
+
+    Attributes:
+        index: Its place among all stages of the file.
+        name: Its name, or None.
+        line: The line of its `FROM`.
+        base: The stage that it continues, or None.
+        image: The image that it starts from, or None when it starts from a stage or from nothing.
+        operations: What happens to its file system, in order.
+    """
+
+    index: int
+    name: str | None
+    line: int
+    base: int | None
+    image: str | None
+    operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildFacts:
+    """What can be known of a build from its Dockerfile. Only stages that the target needs contribute.
+
+    Attributes:
+        path: The Dockerfile.
+        target: The name of the stage that is built, or its index.
+        bases: The images from outside that the build needs.
+        sources: What it reads of the context.
+        arguments: The build arguments that it can depend on.
+        unused: Build arguments that were given and that no instruction of the file declares.
+        secrets: The ids of the secrets that it mounts.
+        ssh: The ids of the SSH agents that it mounts.
+        features: Syntax that not every engine has.
+        unknown: What cannot be known, and what is assumed instead.
+        stages: The needed stages by index, the target last.
+        config: What an image built on this one inherits.
+        recipe: Changes exactly when a needed instruction changes; layout and comments do not count.
+    """
+
+    path: str
+    target: str
+    bases: tuple[BaseUse, ...]
+    sources: tuple[Source, ...]
+    arguments: tuple[Argument, ...]
+    unused: tuple[str, ...]
+    secrets: tuple[str, ...]
+    ssh: tuple[str, ...]
+    features: tuple[Feature, ...]
+    unknown: tuple[Unknown, ...]
+    stages: Mapping[int, Stage] = field(hash=False)
+    config: BaseConfig = field(hash=False)
+    recipe: tuple[str, ...]
+
+    @property
+    def entrypoint(self) -> tuple[str, ...] | None:
+        """The entrypoint, None when the base image decides."""
+        return self.config.entrypoint
+
+    @property
+    def command(self) -> tuple[str, ...] | None:
+        """The command, None when the base image decides."""
+        return self.config.command
+
+    @property
+    def workdir(self) -> str | None:
+        """The working directory, None when the base image decides."""
+        return self.config.workdir
+
+    @property
+    def user(self) -> str | None:
+        """The user, None when the base image decides."""
+        return self.config.user
+
+    @property
+    def final(self) -> Stage:
+        """The stage that becomes the image."""
+        return self.stages[max(self.stages)]
+
+    def following(self, links: Mapping[str, str]) -> "BuildFacts":
+        """Return these facts with the sources that are reached through symbolic links of the context.
+
+        Args:
+            links: The text of each link of the context, by its path.
+        """
+        return replace(self, sources=followed(self.sources, links))
+
+    def selects(self, path: str) -> tuple[Source, ...]:
+        """Return the sources that read this path of the context; none means that it is not an input.
+
+        `.dockerignore` is not considered.
+        """
+        return table_of(self.sources).selects(path)
+
+    def reads_below(self, directory: str) -> bool:
+        """Return False when nothing in this directory of the context can be an input."""
+        return table_of(self.sources).reads_below(directory)
+
+    def inputs(self, paths: Iterable[str], ignore: IgnoreRules = NO_IGNORE) -> dict[str, tuple[Source, ...]]:
+        """Return those of `paths` that are inputs of the build, each with the sources that read it."""
+        table = table_of(self.sources)
+        selected = ((path, table.selects(path)) for path in paths)
+        return {path: sources for path, sources in selected if sources and not ignore.excludes(path)}
