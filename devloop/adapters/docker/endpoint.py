@@ -108,15 +108,15 @@ def docker_config(folder: Path) -> Mapping[str, Any]:
 
 
 def _from_environment(host: str, variables: Mapping[str, str], folder: Path) -> Endpoint:
-    verified = bool(variables.get("DOCKER_TLS_VERIFY"))
-    secured = host.startswith("tcp://") and (verified or bool(variables.get("DOCKER_TLS")))
+    checks = bool(variables.get("DOCKER_TLS_VERIFY"))
+    secured = host.startswith("tcp://") and (checks or bool(variables.get("DOCKER_TLS")))
     certificates = variables.get("DOCKER_CERT_PATH") or str(folder)
     # The CLI takes a host without a scheme for TCP.
     return Endpoint(
         host=host if "://" in host else f"tcp://{host}",
         origin="DOCKER_HOST",
         tls=certificates if secured else None,
-        verified=verified,
+        verified=checks or not secured,
     )
 
 
