@@ -70,6 +70,7 @@ class Container:
         ready: Whether it counts as ready.
         started: Whether its start-up probe, if any, has passed.
         restarts: How often it was started again.
+        ports: Its named TCP ports, name to number.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Container:
     ready: bool = False
     started: bool = False
     restarts: int = 0
+    ports: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def running(self) -> bool:
@@ -121,6 +123,7 @@ class Pod:
         ready: Whether it is ready to serve.
         deleting: Whether it is being removed.
         containers: Init containers first, in the specification's order.
+        ephemeral: Containers that were added to the running pod, by `kubectl debug`.
         owner: What made it, or None for a bare pod.
     """
 
@@ -141,6 +144,7 @@ class Pod:
     node: str | None = None
     restart_policy: str = "Always"
     containers: tuple[Container, ...] = ()
+    ephemeral: tuple[Container, ...] = ()
     conditions: tuple[Condition, ...] = ()
     owner: Owner | None = None
 
@@ -184,6 +188,7 @@ def read(raw: Document) -> Pod:
             *_containers(spec, status, "initContainers", "initContainerStatuses"),
             *_containers(spec, status, "containers", "containerStatuses"),
         ),
+        ephemeral=tuple(_containers(spec, status, "ephemeralContainers", "ephemeralContainerStatuses")),
         conditions=conditions,
         owner=owner_of(raw),
     )
@@ -225,6 +230,11 @@ def _containers(spec: Document, status: Document, field_name: str, status_name: 
             ready=bool(known.get("ready")),
             started=bool(known.get("started")),
             restarts=known.get("restartCount") or 0,
+            ports={
+                port["name"]: port["containerPort"]
+                for port in pick(container, ("ports",), [])
+                if port.get("name") and port.get("protocol", "TCP") == "TCP"
+            },
         )
 
 
