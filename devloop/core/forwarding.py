@@ -1,16 +1,18 @@
 """Which local ports lead to which pods: from what a service asks for and its manifests declare, to rules.
 
-`rules` reads one service, `settle` gives each local port to one of them. Nothing here listens or connects.
+`rules` reads one service, `settle` gives each local port to one of them, `targets` finds the pods. Nothing here listens
+or connects.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from devloop.core.pods import Pod
 from devloop.core.workloads import KubeServiceFacts, ServiceFacts, ServicePort, WorkloadFacts
 from devloop.errors import InputError, InputErrors, Where
 from devloop.model import ForwardRule
 
-__all__ = ["Asked", "PortNote", "Settled", "rules", "settle"]
+__all__ = ["Asked", "PortNote", "Settled", "Target", "rules", "settle", "targets"]
 
 _UNPRIVILEGED = 1024
 _RAISED_BY = 8000
@@ -119,6 +121,52 @@ def _taken(rule: ForwardRule, asked: Asked, theirs: Asked) -> InputError:
         hint=f"give one of them another, for example `ports={{{_free_looking(rule.local)}: {_written(rule.remote)}}}`",
         chain=[theirs.where] if theirs.where else [],
     )
+
+
+# --- the pods behind a rule ------------------------------------------------------------------------------------
+
+_REVISION_LABELS = ("pod-template-hash", "controller-revision-hash")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A port of a pod that a connection may be led to."""
+
+    pod: Pod
+    port: int
+
+
+def targets(rule: ForwardRule, pods: Iterable[Pod]) -> tuple[tuple[Target, ...], ...]:
+    """Return the pods that connections may be led to, by revision, the newest revision first.
+
+    Only ready pods that are not being deleted, as behind a Service. A revision is as new as its youngest pod.
+    """
+    found = [Target(pod=pod, port=port) for pod in pods if (port := _port_in(rule, pod)) is not None]
+    revisions: dict[str, list[Target]] = {}
+    for target in found:
+        revisions.setdefault(_revision(target.pod), []).append(target)
+    youngest_first = sorted(
+        revisions.values(), key=lambda revision: max(target.pod.created_at for target in revision), reverse=True
+    )
+    return tuple(tuple(revision) for revision in youngest_first)
+
+
+def _port_in(rule: ForwardRule, pod: Pod) -> int | None:
+    """Return the port of this pod that the rule leads to, or None when it does not lead to this pod."""
+    if not pod.ready or pod.deleting or not rule.selector:
+        return None
+    if rule.namespace and pod.namespace != rule.namespace:
+        return None
+    if not rule.selector.items() <= pod.labels.items():
+        return None
+    if isinstance(rule.port, int):
+        return rule.port
+    named = (container.ports.get(rule.port) for container in pod.containers if not container.init or container.sidecar)
+    return next((port for port in named if port is not None), None)
+
+
+def _revision(pod: Pod) -> str:
+    return next((pod.labels[label] for label in _REVISION_LABELS if label in pod.labels), "")
 
 
 # --- what can be forwarded -----------------------------------------------------------------------------------

@@ -9,37 +9,79 @@ with one of them is another file.
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-__all__ = ["LogCursor", "Read", "Runs", "Stop", "TextLine", "Wait", "next_read"]
+from devloop.core.pods import Container, Pod, Waiting
+
+__all__ = ["LogCursor", "LogSource", "Read", "Runs", "Stop", "TextLine", "Wait", "log_sources", "next_read"]
+
+
+# --- what there is -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSource:
+    """A container of a pod, over all of its runs."""
+
+    service: str
+    namespace: str
+    pod: str
+    uid: str
+    container: str
+
+    def __str__(self) -> str:
+        return f"{self.pod}/{self.container}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """The runs of a container that Kubernetes knows at one moment, by number: the first run is 0.
+
+    Attributes:
+        current: The newest run, or None when there was none yet.
+        ended: Whether that run has ended.
+        previous: The run before, if its log can be had, or None.
+        gone: Whether the pod is gone.
+    """
+
+    current: int | None = None
+    ended: bool = False
+    previous: int | None = None
+    gone: bool = False
+
+
+def log_sources(pods: Iterable[Pod]) -> dict[LogSource, Runs]:
+    """Return every container of these pods, init and ephemeral ones included, with its runs."""
+    return {
+        LogSource(
+            service=pod.service or "",
+            namespace=pod.namespace,
+            pod=pod.name,
+            uid=pod.uid,
+            container=container.name,
+        ): _runs(container)
+        for pod in pods
+        for container in (*pod.containers, *pod.ephemeral)
+    }
+
+
+def _runs(container: Container) -> Runs:
+    if isinstance(container.state, Waiting):
+        # While it waits to be started again, the newest run is the one that has just ended.
+        return Runs(current=container.restarts, ended=True) if container.last else Runs()
+    previous = container.restarts - 1 if container.last and container.restarts else None
+    return Runs(current=container.restarts, ended=not container.running, previous=previous)
 
 
 # --- what to read --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Runs:
-    """The runs of a container that Kubernetes knows at one moment.
-
-    Attributes:
-        current: The id of the newest run, or None when there was none yet.
-        ended: Whether that run has ended.
-        previous: The id of the run before, or None.
-        gone: Whether the pod is gone.
-    """
-
-    current: str | None = None
-    ended: bool = False
-    previous: str | None = None
-    gone: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
     """Read the log of this run; it is complete afterwards, unless it is followed (then look at the runs again)."""
 
-    run: str
+    run: int
     previous: bool = False
     follow: bool = False
 
@@ -54,16 +96,16 @@ class Stop:
     """There will be nothing more to read."""
 
 
-def next_read(runs: Runs, complete: Collection[str]) -> Read | Wait | Stop:
+def next_read(runs: Runs, complete: Collection[int]) -> Read | Wait | Stop:
     """Return what to read next: the run before first, then the current one.
 
     Args:
         runs: The container's runs as they are known now.
         complete: The runs that were read to their end.
     """
-    if runs.previous and runs.previous != runs.current and runs.previous not in complete and not runs.gone:
+    if runs.previous is not None and runs.previous not in complete and not runs.gone:
         return Read(run=runs.previous, previous=True)
-    if runs.current and runs.current not in complete:
+    if runs.current is not None and runs.current not in complete:
         return Read(run=runs.current, follow=not (runs.ended or runs.gone))
     return Stop() if runs.gone else Wait()
 

@@ -1,11 +1,13 @@
 """Which local port leads where, as the user asks for it or the manifests declare it."""
 
 import textwrap
+from dataclasses import replace
 
 import pytest
 
-from devloop.core.forwarding import Asked, rules, settle
+from devloop.core.forwarding import Asked, rules, settle, targets
 from devloop.core.manifest import parse
+from devloop.core.pods import Container, Pod
 from devloop.core.workloads import ServiceFacts, facts
 from devloop.errors import InputErrors, Where
 from devloop.model import ForwardRule
@@ -191,3 +193,57 @@ def test_of_two_derived_ports_the_first_service_gets_it() -> None:
 
     assert [(rule.service, rule.local) for rule in settled.rules] == [("web", 8080), ("api", 9090)]
     assert [note.rule.service for note in settled.notes] == ["api"]
+
+
+# --- the pods behind a rule ----------------------------------------------------------------------------------
+
+
+def _pod(name: str, *, ready: bool = True, deleting: bool = False, created: int = 0, **labels: str) -> Pod:
+    return Pod(
+        name=name,
+        uid=name,
+        namespace="dev",
+        ready=ready,
+        deleting=deleting,
+        created_at=f"2026-11-23T08:00:{created:02}Z",
+        labels={"app": "api", **{label.replace("_", "-"): value for label, value in labels.items()}},
+        containers=(
+            Container(name="setup", init=True, ports={"web": 1}),
+            Container(name="proxy", ports={"admin": 9000}),
+            Container(name="api", ports={"web": 8000}),
+        ),
+    )
+
+
+def _names(rule: ForwardRule, *pods: Pod) -> list[list[str]]:
+    return [[target.pod.name for target in tier] for tier in targets(rule, pods)]
+
+
+def test_a_named_port_is_looked_up_in_each_pod() -> None:
+    (tier,) = targets(_rule(8000, "web", 80), [_pod("a")])
+
+    assert [target.port for target in tier] == [8000]
+
+
+def test_a_pod_without_that_named_port_is_none_of_the_forwards() -> None:
+    assert _names(_rule(8000, "grpc", 80), _pod("a")) == []
+
+
+def test_only_ready_pods_that_stay_are_used() -> None:
+    assert _names(_rule(8000, 80, 80), _pod("a"), _pod("b", ready=False), _pod("c", deleting=True)) == [["a"]]
+
+
+def test_only_pods_of_the_selector_and_the_namespace_are_used() -> None:
+    assert _names(_rule(8000, 80, 80, app="web"), _pod("a")) == []
+    assert _names(replace(_rule(8000, 80, 80), namespace="other"), _pod("a")) == []
+
+
+def test_a_rule_without_a_selector_leads_nowhere() -> None:
+    assert _names(replace(_rule(8000, 80, 80), selector={}), _pod("a")) == []
+
+
+def test_the_newest_revision_comes_first() -> None:
+    old = _pod("old", created=1, pod_template_hash="1")
+    new, more = _pod("new", created=2, pod_template_hash="2"), _pod("more", created=0, pod_template_hash="2")
+
+    assert _names(_rule(8000, 80, 80), old, new, more) == [["new", "more"], ["old"]]

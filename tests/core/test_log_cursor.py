@@ -5,7 +5,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devloop.core.log_cursor import LogCursor, Read, Runs, Stop, TextLine, Wait, next_read
+from devloop.core.log_cursor import LogCursor, Read, Runs, Stop, TextLine, Wait, log_sources, next_read
+from devloop.core.pods import Container, Pod, Running, Terminated, Waiting
 
 
 def _line(second: int, nanos: int, text: str) -> bytes:
@@ -21,6 +22,56 @@ def _replay(log: list[bytes], since: str | None) -> list[bytes]:
     return [raw for raw in log if since is None or raw.decode() >= since.removesuffix("Z")]
 
 
+# --- what there is -------------------------------------------------------------------------------------------
+
+_ENDED = Terminated(exit_code=1)
+
+
+def _runs_of(container: Container) -> Runs:
+    pod = Pod(name="api-1", uid="u", namespace="dev", labels={"devloop.dev/service": "api"}, containers=(container,))
+    (runs,) = log_sources([pod]).values()
+    return runs
+
+
+def test_every_kind_of_container_has_a_log() -> None:
+    pod = Pod(
+        name="api-1",
+        uid="u",
+        namespace="dev",
+        labels={"devloop.dev/service": "api"},
+        containers=(Container(name="setup", init=True), Container(name="api")),
+        ephemeral=(Container(name="debugger"),),
+    )
+
+    assert [(source.service, source.container) for source in log_sources([pod])] == [
+        ("api", "setup"),
+        ("api", "api"),
+        ("api", "debugger"),
+    ]
+
+
+def test_a_container_that_is_being_created_has_no_run() -> None:
+    assert _runs_of(Container(name="api", state=Waiting(reason="ContainerCreating"))) == Runs()
+
+
+def test_a_running_container_has_its_first_run() -> None:
+    assert _runs_of(Container(name="api", state=Running())) == Runs(current=0)
+
+
+def test_a_container_that_has_ended_and_stays_so_has_an_ended_run() -> None:
+    assert _runs_of(Container(name="api", state=_ENDED)) == Runs(current=0, ended=True)
+
+
+def test_a_restarted_container_has_a_run_before() -> None:
+    assert _runs_of(Container(name="api", state=Running(), last=_ENDED, restarts=3)) == Runs(current=3, previous=2)
+
+
+def test_a_container_that_backs_off_has_its_last_run_as_the_current() -> None:
+    backing_off = Container(name="api", state=Waiting(reason="CrashLoopBackOff"), last=_ENDED, restarts=2)
+
+    assert _runs_of(backing_off) == Runs(current=2, ended=True)
+
+
 # --- what to read --------------------------------------------------------------------------------------------
 
 
@@ -29,31 +80,27 @@ def test_a_container_that_never_ran_is_waited_for() -> None:
 
 
 def test_a_running_container_is_followed() -> None:
-    assert next_read(Runs(current="a"), ()) == Read(run="a", follow=True)
+    assert next_read(Runs(current=0), ()) == Read(run=0, follow=True)
 
 
 def test_a_container_that_has_ended_is_read_to_its_end() -> None:
-    assert next_read(Runs(current="a", ended=True), ()) == Read(run="a")
+    assert next_read(Runs(current=0, ended=True), ()) == Read(run=0)
 
 
 def test_after_a_restart_the_rest_of_the_run_before_comes_first() -> None:
-    runs = Runs(current="b", previous="a")
+    runs = Runs(current=1, previous=0)
 
-    assert next_read(runs, ()) == Read(run="a", previous=True)
-    assert next_read(runs, {"a"}) == Read(run="b", follow=True)
+    assert next_read(runs, ()) == Read(run=0, previous=True)
+    assert next_read(runs, {0}) == Read(run=1, follow=True)
 
 
 def test_nothing_is_read_twice() -> None:
-    assert next_read(Runs(current="b", ended=True, previous="a"), {"a", "b"}) == Wait()
-
-
-def test_a_backing_off_container_whose_last_run_is_its_current_one_is_read_once() -> None:
-    assert next_read(Runs(current="a", ended=True, previous="a"), ()) == Read(run="a")
+    assert next_read(Runs(current=1, ended=True, previous=0), {0, 1}) == Wait()
 
 
 def test_reading_stops_when_the_pod_is_gone_and_the_rest_was_read() -> None:
-    assert next_read(Runs(current="a", gone=True), ()) == Read(run="a")
-    assert next_read(Runs(current="a", gone=True), {"a"}) == Stop()
+    assert next_read(Runs(current=0, gone=True), ()) == Read(run=0)
+    assert next_read(Runs(current=0, gone=True), {0}) == Stop()
 
 
 def test_a_pod_that_went_before_it_started_is_not_waited_for() -> None:
