@@ -95,7 +95,14 @@ class _Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectLoaded(_Event):
-    """The devfile was read: these are its nodes, in order of dependency."""
+    """The devfile was read: these are its nodes, in order of dependency.
+
+    Attributes:
+        project: The project's name.
+        target: Where it is deployed to: `context/namespace`, or the engine.
+        nodes: Its nodes.
+        seconds: How long reading took.
+    """
 
     project: str
     target: str
@@ -105,14 +112,23 @@ class ProjectLoaded(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectRejected(_Event):
-    """The project's files have mistakes; the last good state goes on (`node`: only this node is concerned)."""
+    """The project's files have mistakes; the last good state goes on (`node`: only this node is concerned).
+
+    Attributes:
+        problems: All the mistakes that were found.
+    """
 
     problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilesChanged(_Event):
-    """The content of files changed: up to 20 of them by name, and how many in all."""
+    """The content of files changed: up to 20 of them by name, and how many in all.
+
+    Attributes:
+        paths: The files, relative to the project's root; the first 20.
+        count: How many files changed.
+    """
 
     paths: tuple[str, ...]
     count: int
@@ -120,7 +136,12 @@ class FilesChanged(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned(_Event):
-    """A run of the node was decided on; `reasons` say why."""
+    """A run of the node was decided on; `reasons` say why.
+
+    Attributes:
+        action: What will be run, as in `RunStarted`.
+        reasons: What changed, in words.
+    """
 
     action: str
     reasons: tuple[str, ...]
@@ -128,14 +149,22 @@ class Planned(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held(_Event):
-    """The node is not run now; `reason` says what it waits for."""
+    """The node is not run now; `reason` says what it waits for.
+
+    Attributes:
+        reason: What it waits for, in words.
+    """
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped(_Event):
-    """The node is up to date; `reason` says since what."""
+    """The node is up to date; `reason` says since what.
+
+    Attributes:
+        reason: Why nothing has to be done, in words.
+    """
 
     reason: str
 
@@ -157,7 +186,14 @@ class RunStarted(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunProgressed(_Event):
-    """A run got on: a build's step, a rollout's state. `step` of `steps` where they are countable."""
+    """A run got on: a build's step, a rollout's state. `step` of `steps` where they are countable.
+
+    Attributes:
+        run: The run's number.
+        message: What it does now.
+        step: The number of the present step, from 1, or None.
+        steps: How many steps there are, or None.
+    """
 
     run: int
     message: str
@@ -167,7 +203,12 @@ class RunProgressed(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOutput(_Event):
-    """A run printed a line."""
+    """A run printed a line.
+
+    Attributes:
+        run: The run's number.
+        line: The line, as it was printed, without its end.
+    """
 
     run: int
     line: str
@@ -175,7 +216,15 @@ class RunOutput(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSucceeded(_Event):
-    """A run did its work; `summary` says what was done, `changed` is False when it turned out that nothing had to be."""
+    """A run did its work; `summary` says what was done, `changed` is False when it turned out that nothing had to be.
+
+    Attributes:
+        run: The run's number.
+        action: As in `RunStarted`.
+        seconds: How long it took.
+        summary: What was done, in words; may be empty.
+        changed: Whether anything is different from before.
+    """
 
     run: int
     action: str
@@ -186,7 +235,14 @@ class RunSucceeded(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFailed(_Event):
-    """A run failed. The loop goes on; the node is run again when one of its inputs changes."""
+    """A run failed. The loop goes on; the node is run again when one of its inputs changes.
+
+    Attributes:
+        run: The run's number.
+        action: As in `RunStarted`.
+        seconds: How long it took.
+        problems: What went wrong, at least one.
+    """
 
     run: int
     action: str
@@ -196,7 +252,14 @@ class RunFailed(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunCancelled(_Event):
-    """A run was cancelled, because newer content or the end of the session overtook it."""
+    """A run was cancelled, because newer content or the end of the session overtook it.
+
+    Attributes:
+        run: The run's number.
+        action: As in `RunStarted`.
+        seconds: How long it had run.
+        reason: What overtook it, in words.
+    """
 
     run: int
     action: str
@@ -206,7 +269,14 @@ class RunCancelled(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodChanged(_Event):
-    """A service's pod came, changed or went (`status` is what `kubectl get pods` calls it, or `Gone`)."""
+    """A service's pod came, changed or went (`status` is what `kubectl get pods` calls it, or `Gone`).
+
+    Attributes:
+        pod: The pod's name.
+        status: What `kubectl get pods` calls it, or `Gone`.
+        ready: Whether it takes requests.
+        restarts: How often its containers were restarted.
+    """
 
     pod: str
     status: str
@@ -235,7 +305,13 @@ class PodOutput(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortOpened(_Event):
-    """A service answers on a local port."""
+    """A service answers on a local port.
+
+    Attributes:
+        local: The local port.
+        remote: The port that it leads to, as the project's files name it.
+        url: The address to use.
+    """
 
     local: int
     remote: str
@@ -244,7 +320,12 @@ class PortOpened(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortClosed(_Event):
-    """A local port could not be opened, or was closed; `problem` says who holds it."""
+    """A local port could not be opened, or was closed; `problem` says who holds it.
+
+    Attributes:
+        local: The local port.
+        problem: Why it could not be opened, or None when it was closed.
+    """
 
     local: int
     problem: Problem | None = None
@@ -252,7 +333,12 @@ class PortClosed(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted(_Event):
-    """Something that the user should know and that is no failure (polling instead of events, a rebuild instead of a sync)."""
+    """Something that the user should know and that is no failure (polling, a rebuild instead of a sync).
+
+    Attributes:
+        message: What it is.
+        hint: What can be done about it, or None.
+    """
 
     message: str
     hint: str | None = None
@@ -275,7 +361,12 @@ class Settled(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped(_Event):
-    """The session ended."""
+    """The session ended.
+
+    Attributes:
+        reason: Why, in words.
+        exit_code: What the command ends with.
+    """
 
     reason: str
     exit_code: int
@@ -322,7 +413,8 @@ def from_json(data: Mapping[str, Any]) -> Event:
         message = f"not an event of version {VERSION}: {data.get('type')!r} v{data.get('v')!r}"
         raise ValueError(message)
     event_type = _TYPES[data["type"]]
-    fields = {each.name: _READERS.get(each.name, _same)(data[each.name]) for each in dataclasses.fields(event_type)}
+    names = [each.name for each in dataclasses.fields(event_type) if each.name in data]  # older ones lack newer fields
+    fields = {name: _READERS.get(name, _same)(data[name]) for name in names}
     event: Event = event_type(**fields)
     return event
 
@@ -339,7 +431,7 @@ def _plain(value: object) -> object:
             return value
 
 
-def _same(value: Any) -> Any:  # noqa: ANN401 - JSON values
+def _same(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -125,6 +125,9 @@ def _status(view: View, now: float) -> tuple[_Mood, str]:
         case Working(since=since):
             return _Mood.BUSY, f"working {_elapsed(now - since)}".rstrip()
         case Settled(ok=True, seconds=seconds):
+            troubled = tuple(node.node for node in view.nodes.values() if _row(node, now).mood is _Mood.WARN)
+            if troubled:
+                return _Mood.WARN, f"in trouble: {naming(troubled)}"
             return _Mood.GOOD, f"ready in {duration(seconds)}"
         case Settled(failed=failed):
             return _Mood.BAD, f"not ready: {naming(failed)}" if failed else "not ready"
@@ -205,7 +208,7 @@ def _good(node: NodeView, word: str, detail: str, time: str) -> _Row:
 def _trouble(pods: Sequence[PodView]) -> str:
     ready = sum(pod.ready for pod in pods)
     statuses = Counter(clean(pod.status) for pod in pods if not pod.ready and pod.status != "Running")
-    told = [f"{ready} of {times(len(pods), 'pod')} ready", *statuses]
+    told = [f"{ready} of {len(pods)} ready", *statuses]
     restarts = sum(pod.restarts for pod in pods)
     return ", ".join([*told, times(restarts, "restart")] if restarts else told)
 
@@ -217,7 +220,8 @@ def _progress(run: Running) -> str:
 
 
 def _elapsed(seconds: float) -> str:
-    return duration(int(seconds)) if seconds >= 1 else ""
+    whole = int(seconds)
+    return "" if whole < 1 else f"{whole}s" if whole < 10 else duration(whole)
 
 
 # --- what does not fit -------------------------------------------------------------------------------------
