@@ -4,10 +4,10 @@ One task a container; it reads until the container's pod is gone and its last li
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from enum import Enum, auto
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import anyio
 from anyio import AsyncContextManagerMixin
@@ -16,15 +16,24 @@ from anyio.abc import ObjectReceiveStream, TaskGroup
 from devloop.core.log_cursor import LogCursor, LogSource, Read, Runs, Stop, Wait, log_sources, next_read
 from devloop.core.pods import Pod
 from devloop.errors import UnreachableError
-from devloop.runtime.ports import Cluster, ContainerLostError, ContainerTarget, LogLine
+from devloop.runtime.ports import ContainerLostError, ContainerTarget, LogLine
 
-__all__ = ["LogTailer"]
+__all__ = ["LogTailer", "Logs"]
 
 _QUIET: Final = (0.0, 1.0, 1.0, 2.0, 5.0)
 _LOST: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 _PATIENT_FAILURES: Final = len(_LOST)
 _TOLD_SECONDS: Final = 5
 _GONE_SECONDS: Final = 30
+
+
+class Logs(Protocol):
+    """The part of `Cluster` that a tailer needs."""
+
+    def logs(
+        self, target: ContainerTarget, *, follow: bool = True, since: str | None = None, previous: bool = False
+    ) -> AbstractAsyncContextManager[ObjectReceiveStream[bytes]]:
+        """Stream a container's log lines."""
 
 
 class LogTailer(AsyncContextManagerMixin):
@@ -41,7 +50,7 @@ class LogTailer(AsyncContextManagerMixin):
 
     _tasks: TaskGroup
 
-    def __init__(self, cluster: Cluster, emit: Callable[[LogLine], None], *, since: str | None = None) -> None:
+    def __init__(self, cluster: Logs, emit: Callable[[LogLine], None], *, since: str | None = None) -> None:
         self._cluster = cluster
         self._emit = emit
         self._since = since
@@ -100,7 +109,7 @@ class _Follower:
     """
 
     def __init__(
-        self, cluster: Cluster, emit: Callable[[LogLine], None], source: LogSource, runs: Runs, since: str | None
+        self, cluster: Logs, emit: Callable[[LogLine], None], source: LogSource, runs: Runs, since: str | None
     ) -> None:
         self.runs = runs
         self._cluster = cluster

@@ -14,10 +14,10 @@ from anyio.abc import TaskGroup
 
 from devloop.adapters.forward.holder import holder
 from devloop.adapters.forward.listeners import PortTakenError, open_listeners
-from devloop.adapters.forward.server import RuleServer
+from devloop.adapters.forward.server import PodPorts, RuleServer
 from devloop.core.pods import Pod
 from devloop.model import ForwardRule
-from devloop.runtime.ports import Cluster, PortState
+from devloop.runtime.ports import PortState
 
 __all__ = ["PortForwarder"]
 
@@ -39,7 +39,7 @@ class PortForwarder(AsyncContextManagerMixin):
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: PodPorts,
         report: Callable[[PortState], None],
         *,
         patience: float = _PATIENCE,

@@ -4,8 +4,8 @@ import asyncio
 import math
 import socket
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from typing import Final
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Final, Protocol
 
 import anyio
 from anyio.abc import ByteStream, TaskGroup
@@ -16,9 +16,8 @@ from devloop.core.forwarding import Target, targets
 from devloop.core.pods import Pod
 from devloop.errors import ToolError
 from devloop.model import ForwardRule
-from devloop.runtime.ports import Cluster
 
-__all__ = ["RuleServer"]
+__all__ = ["PodPorts", "RuleServer"]
 
 _BACKLOG: Final = 1024
 _CONNECT_SECONDS: Final = 2
@@ -26,6 +25,16 @@ _OPEN_SECONDS: Final = 5
 _SILENCE_IS_CONSENT: Final = 0.15
 _SWEEP_SECONDS: Final = 0.1
 _IDLE_SECONDS: Final = 0.2
+
+
+class PodPorts(Protocol):
+    """The part of `Cluster` that a forward needs."""
+
+    def address(self, pod: Pod, port: int) -> tuple[str, int] | None:
+        """Return where the pod's port is reached directly, or None."""
+
+    def connect(self, pod: Pod, port: int) -> AbstractAsyncContextManager[ByteStream]:
+        """Open a connection through the cluster."""
 
 
 class _Connection:
@@ -73,7 +82,7 @@ class RuleServer:
         patience: Seconds that a connection waits for a pod that answers.
     """
 
-    def __init__(self, rule: ForwardRule, cluster: Cluster, tasks: TaskGroup, patience: float) -> None:
+    def __init__(self, rule: ForwardRule, cluster: PodPorts, tasks: TaskGroup, patience: float) -> None:
         self._rule = rule
         self._cluster = cluster
         self._tasks = tasks
