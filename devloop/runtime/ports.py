@@ -14,8 +14,10 @@ from anyio.abc import ByteStream, ObjectReceiveStream
 from devloop.core.manifest import Manifest
 from devloop.core.pods import Pod
 from devloop.core.rollout import Failing, Progressing, Rollout
-from devloop.errors import ToolError
-from devloop.model import ContainerTarget, Digest, FileChange, ForwardRule, ImageRef, ObjectKey, RelPath
+from devloop.core.trace import Trace
+from devloop.dsl import Declaration, ProjectSpec
+from devloop.errors import InputError, ToolError
+from devloop.model import ContainerTarget, Digest, FileChange, ForwardRule, ImageRef, NodeId, ObjectKey, RelPath
 
 __all__ = [
     "Applied",
@@ -28,6 +30,7 @@ __all__ = [
     "ContainerLostError",
     "ContainerTarget",
     "Delivery",
+    "Devfile",
     "ExecExit",
     "ExecOutput",
     "ExecStream",
@@ -38,16 +41,46 @@ __all__ = [
     "Hint",
     "ImageConfig",
     "LiveObject",
+    "Loaded",
     "LogLine",
     "PathsHint",
     "PortState",
     "RescanHint",
     "RolloutError",
+    "Saved",
+    "Store",
     "SyncRefusedError",
     "Syncer",
     "Tailer",
     "Watcher",
 ]
+
+
+# --- the devfile ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What a devfile declares.
+
+    Attributes:
+        declarations: In the order of the files.
+        project: What `project(…)` was given.
+        errors: The mistakes found while loading; what could be read is there all the same.
+        read: The files of the project that the load read, relative to the root.
+    """
+
+    declarations: tuple[Declaration, ...]
+    project: ProjectSpec
+    errors: tuple[InputError, ...]
+    read: frozenset[str]
+
+
+class Devfile(Protocol):
+    """The project's devfile. Synchronous: the runtime calls it in a worker thread."""
+
+    def load(self) -> Loaded:
+        """Import the devfile afresh, with the helper modules beside it."""
 
 
 # --- files ---------------------------------------------------------------------------------------------------
@@ -460,3 +493,31 @@ class Forwarder(Protocol):
 
     def update(self, pods: Sequence[Pod]) -> None:
         """Take the pods as they are now: new connections go to ready ones, waiting ones as soon as one is ready."""
+
+
+# --- what outlives a session -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What a session leaves for the next.
+
+    Attributes:
+        traces: The last good run of each node.
+        held: What containers have acknowledged beyond their image.
+        decisions: The last decision on each node, in the form that `runtime.journal` gives it.
+    """
+
+    traces: Mapping[NodeId, Trace] = field(default_factory=dict)
+    held: Mapping[ContainerTarget, Mapping[RelPath, Digest]] = field(default_factory=dict)
+    decisions: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """Keeps what outlives a session, outside of the project's tree. Synchronous: called in a worker thread."""
+
+    def load(self) -> Saved:
+        """Return what was saved; nothing where it is missing, unreadable or of another version."""
+
+    def save(self, saved: Saved) -> None:
+        """Keep it; a reader sees the old state or the new, never half of one."""

@@ -1,0 +1,136 @@
+"""What outlives a session, as JSON in the user's state directory: never in the project's tree, where it would be a build input."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from devloop.core.trace import Inputs, Result, Trace
+from devloop.errors import ToolError
+from devloop.model import ContainerTarget, Digest, Kind, NodeId, RelPath
+from devloop.runtime.ports import Saved
+
+__all__ = ["FileStore", "exclusively", "state_directory"]
+
+_VERSION: Final = 1
+
+
+def state_directory(root: Path) -> Path:
+    """Return where a project's state is kept: `DEVLOOP_STATE_DIR`, or a folder of its own in the user's state directory."""
+    given = os.environ.get("DEVLOOP_STATE_DIR")
+    if given:
+        base = Path(given)
+    else:
+        import platformdirs
+
+        base = Path(platformdirs.user_state_dir("devloop", appauthor=False))
+    key = hashlib.sha256(str(root).encode()).hexdigest()[:12]
+    return base / f"{root.name}-{key}"
+
+
+class FileStore:
+    """One JSON file; implements `Store`.
+
+    Args:
+        folder: The state directory.
+        target: What the state is about besides the project: the cluster and the namespace. State of another target is
+            kept beside it.
+    """
+
+    def __init__(self, folder: Path, target: str) -> None:
+        key = hashlib.sha256(target.encode()).hexdigest()[:8]
+        self._path = folder / f"traces-{key}.json"
+        self._written: str | None = None
+
+    def load(self) -> Saved:
+        """Return what was saved; nothing where it is missing, unreadable or of another version."""
+        try:
+            data = json.loads(self._path.read_text())
+            if data["version"] != _VERSION:
+                return Saved()
+            return Saved(
+                traces={_node(key): _trace(value) for key, value in data["traces"].items()},
+                held={ContainerTarget(**each["target"]): _files(each["files"]) for each in data["held"]},
+                decisions=data["decisions"],
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return Saved()
+
+    def save(self, saved: Saved) -> None:
+        """Keep it; a reader sees the old state or the new, never half of one."""
+        text = json.dumps(
+            {
+                "version": _VERSION,
+                "traces": {str(node): _plain(trace) for node, trace in saved.traces.items()},
+                "held": [{"target": asdict(target), "files": files} for target, files in saved.held.items()],
+                "decisions": saved.decisions,
+            }
+        )
+        if text == self._written:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(text)
+        temporary.replace(self._path)
+        self._written = text
+
+
+@contextmanager
+def exclusively(folder: Path) -> Iterator[None]:
+    """Hold the project for one loop at a time.
+
+    Raises:
+        ToolError: Another `devloop up` of the same project is running.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            message = f"this project's loop already runs, as process {holder}"
+            raise ToolError(message, hint="end that one first, or use another folder") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                lock.truncate(0)
+
+
+def _plain(trace: Trace) -> dict[str, Any]:
+    inputs = trace.inputs
+    return {
+        "recipe": dict(inputs.recipe),
+        "files": dict(inputs.files),
+        "results": {str(node): digest for node, digest in inputs.results.items()},
+        "digest": trace.result.digest,
+        "ref": trace.result.ref,
+    }
+
+
+def _trace(data: Mapping[str, Any]) -> Trace:
+    inputs = Inputs(
+        recipe={name: Digest(digest) for name, digest in data["recipe"].items()},
+        files=_files(data["files"]),
+        results={_node(key): Digest(digest) for key, digest in data["results"].items()},
+    )
+    return Trace(inputs=inputs, result=Result(digest=Digest(data["digest"]), ref=data["ref"]))
+
+
+def _files(data: Mapping[str, str]) -> dict[RelPath, Digest]:
+    return {RelPath(path): Digest(digest) for path, digest in data.items()}
+
+
+def _node(key: str) -> NodeId:
+    kind, _, name = key.partition(":")
+    return NodeId(Kind(kind), name)

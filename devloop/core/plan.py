@@ -1,0 +1,249 @@
+"""The planner: graph, files and traces in; for every node what is to be done and why out.
+
+Planning starts from nothing each time. Scheduler: topological; rebuilder: verifying traces (see `core.trace`); early
+cut-off: dependents look at a node's result, never at whether it ran.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from devloop.core import digests
+from devloop.core.graph import Graph, ImageDetail, Node, ServiceDetail, TaskDetail
+from devloop.core.trace import Inputs, Result, Trace, changed_files, reasons
+from devloop.model import Digest, Kind, NodeId, RelPath
+
+__all__ = ["ACTIONS", "Busy", "Due", "Idle", "Mode", "Situation", "Step", "Synced", "UpToDate", "Waiting", "plan"]
+
+ACTIONS: Final[Mapping[Kind, str]] = {
+    Kind.IMAGE: "build",
+    Kind.SERVICE: "deploy",
+    Kind.SYNC: "sync",
+    Kind.TASK: "task",
+    Kind.CHECK: "check",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """What a session does by itself.
+
+    Attributes:
+        kinds: The kinds of node that are run.
+        sync: Whether changed files may be copied into running containers in place of a build.
+        once: Whether the session ends when nothing is left to do.
+    """
+
+    kinds: frozenset[Kind] = frozenset({Kind.IMAGE, Kind.SERVICE, Kind.SYNC, Kind.TASK})
+    sync: bool = True
+    once: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """All that a plan depends on.
+
+    Attributes:
+        graph: The nodes.
+        files: For each node that reads files, their digests.
+        traces: The last good run of each node.
+        failed: The inputs with which a node's last run failed.
+        running: The inputs with which a node runs now.
+        verified: The nodes whose trace was confirmed in this session (services: in the cluster).
+        refused: Images whose containers cannot take files, with the reason.
+        mode: What is done at all.
+    """
+
+    graph: Graph = field(default_factory=Graph)
+    files: Mapping[NodeId, Mapping[RelPath, Digest]] = field(default_factory=dict)
+    traces: Mapping[NodeId, Trace] = field(default_factory=dict)
+    failed: Mapping[NodeId, Inputs] = field(default_factory=dict)
+    running: Mapping[NodeId, Inputs] = field(default_factory=dict)
+    verified: frozenset[NodeId] = frozenset()
+    refused: Mapping[NodeId, str] = field(default_factory=dict)
+    mode: Mode = field(default_factory=Mode)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpToDate:
+    """The trace stands for the present inputs."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synced:
+    """The image itself is older, but the files that differ can be copied into its containers."""
+
+    result: Result
+    paths: tuple[RelPath, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """The node must run with these inputs."""
+
+    inputs: Inputs
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """A run is under way that will make it right.
+
+    Attributes:
+        inputs: What it was started with.
+        overtaken: Files that changed since; what they hold will be synced after the run.
+    """
+
+    inputs: Inputs
+    overtaken: tuple[RelPath, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """The node is not run now.
+
+    Attributes:
+        reason: What it waits for.
+        failed: Whether only a new change (or help from outside) can end the waiting.
+    """
+
+    reason: str
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idle:
+    """The session does not run this node by itself."""
+
+
+Step = UpToDate | Synced | Due | Busy | Waiting | Idle
+
+
+def plan(situation: Situation) -> dict[NodeId, Step]:
+    """Return for every node what is to be done, in order of dependency."""
+    steps: dict[NodeId, Step] = {}
+    for node in situation.graph.nodes.values():
+        steps[node.id] = _step(situation, node, steps)
+    return steps
+
+
+def _step(situation: Situation, node: Node, steps: Mapping[NodeId, Step]) -> Step:
+    if node.id.kind not in situation.mode.kinds or not _automatic(situation.graph, node):
+        return Idle()
+    if node.problems:
+        return Waiting(reason=f"it has a mistake: {node.problems[0]}", failed=True)
+    held = _held(situation, node, steps)
+    if held is not None:
+        return held
+    inputs = _inputs(situation, node, steps)
+    running = situation.running.get(node.id)
+    if running is not None:
+        if running == inputs:
+            return Busy(inputs=running)
+        overtaken = _syncable(situation, node, running, inputs)
+        if overtaken is not None:
+            return Busy(inputs=running, overtaken=overtaken)
+    trace = situation.traces.get(node.id)
+    if running is None and trace is not None and node.id in situation.verified | _self_verifying(node):
+        if trace.inputs == inputs:
+            return UpToDate(result=trace.result)
+        paths = _syncable(situation, node, trace.inputs, inputs)
+        if paths is not None:
+            return Synced(result=trace.result, paths=paths)
+    if situation.failed.get(node.id) == inputs:
+        return Waiting(reason=f"its last {ACTIONS[node.id.kind]} failed and nothing changed since", failed=True)
+    return Due(inputs=inputs, reasons=_why(situation, node, trace, inputs))
+
+
+def _automatic(graph: Graph, node: Node) -> bool:
+    """Whether the session runs the node by itself: a task only if it has inputs, or another node needs it."""
+    if not isinstance(node.detail, TaskDetail) or node.id.kind is Kind.CHECK:
+        return node.id.kind is not Kind.SYNC
+    return node.detail.inputs is not None or bool(graph.dependents(node.id))
+
+
+def _self_verifying(node: Node) -> frozenset[NodeId]:
+    """Traces of images and tasks are confirmed when they are read; a service's is only so in the cluster."""
+    return frozenset() if node.id.kind in {Kind.SERVICE, Kind.CHECK} else frozenset({node.id})
+
+
+def _held(situation: Situation, node: Node, steps: Mapping[NodeId, Step]) -> Waiting | None:
+    waiting: Waiting | None = None
+    for need in node.needs:
+        match steps.get(need):
+            case UpToDate() | Synced() | Idle() | None:
+                continue
+            case Waiting(failed=True) as step:
+                if need.kind is Kind.SERVICE and need in situation.verified and node.id.kind is not Kind.CHECK:
+                    continue  # it runs in an older form, which is enough to go on with
+                return Waiting(reason=f"waits for {need}: {_short(step)}", failed=True)
+            case _:
+                waiting = waiting or Waiting(reason=f"waits for {need}")
+    return waiting
+
+
+def _short(step: Waiting) -> str:
+    """Return what is wrong with a node in a few words, for those that wait for it."""
+    return step.reason.partition(":")[0].removesuffix(" and nothing changed since")
+
+
+def _inputs(situation: Situation, node: Node, steps: Mapping[NodeId, Step]) -> Inputs:
+    results = {}
+    for need in node.needs:
+        step = steps.get(need)
+        if isinstance(step, UpToDate | Synced) and need.kind is not Kind.SERVICE:
+            results[need] = step.result.digest
+    recipe = node.recipe
+    if situation.mode.sync and isinstance(node.detail, ServiceDetail):
+        restarting = sorted(str(image) for image in node.detail.images if _restarts(situation.graph, image))
+        if restarting:
+            recipe = {**recipe, "restart rules": digests.of_value(restarting)}
+    return Inputs(recipe=recipe, files=situation.files.get(node.id, {}), results=results)
+
+
+def _restarts(graph: Graph, image: NodeId) -> bool:
+    placement = graph.placements.get(image)
+    return placement is not None and placement.restarts
+
+
+def _syncable(situation: Situation, node: Node, old: Inputs, new: Inputs) -> tuple[RelPath, ...] | None:
+    """Return the changed files if all of them can reach the image's containers without a build, else None."""
+    placement = situation.graph.placements.get(node.id)
+    if placement is None or not situation.mode.sync or node.id in situation.refused:
+        return None
+    if old.recipe != new.recipe or old.results != new.results or not isinstance(node.detail, ImageDetail):
+        return None
+    if any(need.kind is Kind.IMAGE for need in situation.graph.dependents(node.id)):
+        return None  # images built on this one would go without the change
+    paths = changed_files(old, new)
+    files = old.files.keys() | new.files.keys()
+    return None if any(placement.place(path, files) is None for path in paths) else paths
+
+
+def _why(situation: Situation, node: Node, trace: Trace | None, inputs: Inputs) -> tuple[str, ...]:
+    refused = situation.refused.get(node.id)
+    why = reasons(trace, inputs)
+    if trace is not None and refused is not None:
+        return (*why, f"its containers take no files: {refused}")
+    if not why and node.id.kind is Kind.SERVICE:
+        return ("to see that the cluster still has it",)
+    if trace is not None and node.id in situation.graph.placements and situation.mode.sync:
+        placement = situation.graph.placements[node.id]
+        files = trace.inputs.files.keys() | inputs.files.keys()
+        outside = [path for path in changed_files(trace.inputs, inputs) if placement.place(path, files) is None]
+        if outside:
+            return (*why, f"{outside[0]} cannot be synced: {placement.why_not(outside[0], files)}")
+    return why or ("it was asked for",)
+
+
+def assume(situation: Situation, steps: Mapping[NodeId, Step]) -> Situation:
+    """Return the situation as if all that is due had run, each with a new result: what `devloop plan` shows."""
+    traces = dict(situation.traces)
+    for node, step in steps.items():
+        if isinstance(step, Due):
+            result = Result(digest=digests.of_value([str(node), sorted(step.inputs.files.items())]), ref="")
+            traces[node] = Trace(inputs=step.inputs, result=result)
+    due = frozenset(node for node, step in steps.items() if isinstance(step, Due))
+    return replace(situation, traces=traces, verified=situation.verified | due)

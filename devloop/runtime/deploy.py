@@ -1,0 +1,115 @@
+"""The deploy worker: renders a service with the built images, applies it, and waits until it is ready."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import anyio
+
+from devloop.core import digests
+from devloop.core.graph import Graph, Node, ServiceDetail
+from devloop.core.manifest import Manifest
+from devloop.core.rollout import Failing, Progressing
+from devloop.core.runs import Make, Run
+from devloop.core.supervisor import ImageCommand, supervised
+from devloop.core.trace import Result
+from devloop.core.workloads import facts as service_facts
+from devloop.errors import UnreachableError
+from devloop.events import RunProgressed
+from devloop.model import NodeId, RelPath
+from devloop.runtime.ports import Applied
+from devloop.runtime.render import images_named, manifests_of, with_images
+from devloop.runtime.tools import Done, Tools, handles, references
+
+__all__ = ["deploy", "final_manifests", "rendered"]
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 2.0
+
+
+async def deploy(run: Run, node: Node, graph: Graph, tools: Tools) -> Done:
+    """Make the cluster run the service as its manifests say.
+
+    Raises:
+        InputErrors: The manifests cannot be rendered with the built images.
+        RolloutError: The rollout failed.
+        ToolError: The cluster refused an object.
+        UnreachableError: It could not be reached, and the session does not go on trying.
+    """
+    assert isinstance(run.work, Make)
+    manifests = await final_manifests(node, graph, tools, run.work.results)
+    applied = await _apply(run, node, tools, manifests)
+
+    def report(state: Progressing | Failing) -> None:
+        tools.emit(RunProgressed(node=node.id, run=run.number, message=state.message))
+
+    await tools.target.wait(node.id.name, manifests, report, patience=tools.patience)
+    changed = bool(applied.changed or applied.replaced or applied.removed)
+    result = Result(digest=digests.of_value([each.document for each in manifests]))
+    return Done(result=result, summary=_summary(applied), changed=changed)
+
+
+def rendered(node: Node, graph: Graph, results: Mapping[NodeId, Result], tools: Tools) -> tuple[Manifest, ...]:
+    """Return the service's manifests with the references of the built images, as `devloop render` shows them."""
+    found = manifests_of(
+        node,
+        handles(node, graph, results),
+        read=lambda path: tools.files.read(RelPath(path)),
+        root=str(tools.root),
+    )
+    return with_images(found, references(graph, results))
+
+
+async def final_manifests(
+    node: Node, graph: Graph, tools: Tools, results: Mapping[NodeId, Result]
+) -> tuple[Manifest, ...]:
+    """Return what is applied: the rendered manifests, and the supervisor around processes that a sync restarts."""
+    manifests = rendered(node, graph, results, tools)
+    detail = node.detail
+    assert isinstance(detail, ServiceDetail)
+    restarted = {
+        image: references(graph, results)[image][0]
+        for image in detail.images
+        if tools.syncer is not None and image in graph.placements and graph.placements[image].restarts
+    }
+    if not restarted:
+        return manifests
+    final = []
+    for manifest in manifests:
+        containers: dict[str, ImageCommand] = {}
+        for workload in service_facts([manifest]).workloads:
+            for container in workload.containers:
+                image = images_named(container.image or "", restarted)
+                if image is not None:
+                    config = await tools.builder.configuration(results[image].digest)
+                    containers[container.name] = ImageCommand(entrypoint=config.entrypoint, command=config.command)
+        final.append(supervised(manifest, containers) if containers else manifest)
+    return tuple(final)
+
+
+async def _apply(run: Run, node: Node, tools: Tools, manifests: tuple[Manifest, ...]) -> Applied:
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            return await tools.target.apply(node.id.name, manifests)
+        except UnreachableError as error:
+            if not tools.persistent:
+                raise
+            tools.emit(RunProgressed(node=node.id, run=run.number, message=f"{error.message}; trying again"))
+            await anyio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _summary(applied: Applied) -> str:
+    parts = [
+        f"{verb} {', '.join(str(each) for each in keys)}"
+        for verb, keys in (
+            ("applied", applied.changed),
+            ("replaced", applied.replaced),
+            ("removed", applied.removed),
+        )
+        if keys
+    ]
+    if parts:
+        return "; ".join(parts)
+    count = len(applied.unchanged)
+    return f"unchanged ({count} object{'' if count == 1 else 's'})"

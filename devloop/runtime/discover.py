@@ -1,0 +1,445 @@
+"""Discovery: reads a project's devfile, Dockerfiles, templates and manifests, and makes the graph of them.
+
+Mistakes of the devfile itself (unknown names, cycles, exceptions) reject the project as a whole; mistakes in the files of
+a node stay with that node, so that the others go on.
+"""
+
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from devloop.core import digests
+from devloop.core.dockerfile import BaseConfig
+from devloop.core.forwarding import Asked, PortNote, rules, settle
+from devloop.core.graph import (
+    Binding,
+    Edge,
+    Graph,
+    ImageDetail,
+    Node,
+    ServiceDetail,
+    SyncDetail,
+    TaskDetail,
+    bind,
+    ordered,
+)
+from devloop.core.images import image_uses
+from devloop.core.landing import Landing, land
+from devloop.core.settings import Setting, resolve
+from devloop.core.syncing import Placement, patterns
+from devloop.core.workloads import facts as service_facts
+from devloop.dsl import Declaration, ProjectSpec
+from devloop.errors import InputError, InputErrors
+from devloop.model import (
+    CheckSpec,
+    CopyRule,
+    Digest,
+    ForwardRule,
+    IgnoreRule,
+    ImageRef,
+    ImageSpec,
+    Kind,
+    NodeId,
+    PullRule,
+    RelPath,
+    RestartRule,
+    Rule,
+    RunRule,
+    ServiceSpec,
+    SyncSpec,
+    TaskSpec,
+)
+from devloop.runtime import images
+from devloop.runtime.ports import Devfile, Files
+from devloop.runtime.render import images_named, in_folder, manifests_of, placeholder_image, service_handle
+from devloop.runtime.selection import below, inside
+from devloop.runtime.user_code import call
+
+__all__ = ["Project", "discover"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A project as its files declare it.
+
+    Attributes:
+        spec: What `project(…)` said.
+        graph: The nodes; empty when `errors` reject the project.
+        settings: All settings with their values.
+        forwards: The local ports and where they lead.
+        notes: Ports that gave way to another's.
+        errors: Mistakes that concern the whole.
+        read: Every definition file that was read, with the digest of its text (`ABSENT`: it was looked for).
+    """
+
+    spec: ProjectSpec = field(default_factory=ProjectSpec)
+    graph: Graph = field(default_factory=Graph)
+    settings: tuple[Setting, ...] = ()
+    forwards: tuple[ForwardRule, ...] = ()
+    notes: tuple[PortNote, ...] = ()
+    errors: tuple[InputError, ...] = ()
+    read: Mapping[RelPath, Digest] = field(default_factory=dict)
+
+    @property
+    def mistakes(self) -> tuple[InputError, ...]:
+        """All mistakes, those of single nodes too."""
+        return self.errors + tuple(each for node in self.graph.nodes.values() for each in node.problems)
+
+
+def discover(
+    devfile: Devfile,
+    files: Files,
+    *,
+    root: str,
+    given: Mapping[str, str],
+    environment: Mapping[str, str],
+    namespace: str,
+) -> Project:
+    """Return the project as it is on disk now; never raises for mistakes in its files.
+
+    Args:
+        devfile: The project's devfile.
+        files: The project's files.
+        root: The project's root, absolute.
+        given: Settings given by `--set`.
+        environment: The environment variables.
+        namespace: The namespace that objects without one go to.
+    """
+    loaded = devfile.load()
+    reader = _Reader(files)
+    reader.note(loaded.read)
+    bindings, errors = bind(loaded.declarations)
+    repositories, misnamed = _repositories(bindings.values())
+    settings, mistakes = resolve(bindings.values(), given, environment)
+    if errors := [*loaded.errors, *errors, *misnamed, *mistakes]:
+        return Project(spec=loaded.project, errors=tuple(errors), read=reader.read_so_far)
+    discovery = _Discovery(bindings, repositories, settings, reader, files, root, namespace)
+    try:
+        graph = discovery.graph()
+    except InputError as error:
+        return Project(spec=loaded.project, settings=settings, errors=(error,), read=reader.read_so_far)
+    try:
+        forwards = settle(discovery.asked)
+    except InputErrors as error:
+        return Project(spec=loaded.project, settings=settings, errors=error.errors, read=reader.read_so_far)
+    return Project(
+        spec=loaded.project,
+        graph=graph,
+        settings=settings,
+        forwards=forwards.rules,
+        notes=forwards.notes,
+        read=reader.read_so_far,
+    )
+
+
+class _Reader:
+    """Reads definition files and remembers what it read."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self.read_so_far: dict[RelPath, Digest] = {}
+
+    def __call__(self, path: str) -> str | None:
+        text = self._files.read(RelPath(path))
+        self.read_so_far[RelPath(path)] = digests.ABSENT if text is None else digests.of_text(text)
+        return text
+
+    def note(self, paths: Iterable[str]) -> None:
+        """Remember files that somebody else read."""
+        for path in paths:
+            try:
+                self(path)
+            except InputError:
+                self.read_so_far[RelPath(path)] = digests.ABSENT  # not text; whoever reads it knows why
+
+
+class _Discovery:
+    """One pass over all nodes, in order of the dependencies that arguments state."""
+
+    def __init__(
+        self,
+        bindings: Mapping[NodeId, Binding],
+        repositories: Mapping[NodeId, ImageRef],
+        settings: Iterable[Setting],
+        read: _Reader,
+        files: Files,
+        root: str,
+        namespace: str,
+    ) -> None:
+        self._bindings = bindings
+        self._settings: dict[NodeId, dict[str, object]] = {}
+        for setting in settings:
+            self._settings.setdefault(setting.node, {})[setting.name] = setting.value
+        self._read = read
+        self._files = files
+        self._root = root
+        self._namespace = namespace
+        self._nodes: dict[NodeId, Node] = {}
+        self._visiting: set[NodeId] = set()
+        self._repositories = repositories
+        self.asked: list[Asked] = []
+
+    def graph(self) -> Graph:
+        """Return the graph of all nodes.
+
+        Raises:
+            InputError: What the files say makes a cycle.
+        """
+        for node in ordered({node: binding.edges for node, binding in self._bindings.items()}):
+            self._visit(node)
+        return Graph.of(self._nodes.values(), self._placements())
+
+    def _visit(self, node: NodeId) -> Node | None:
+        """Return the node with its facts, or None while it is being visited further up."""
+        if node not in self._nodes and node not in self._visiting:
+            self._visiting.add(node)
+            self._nodes[node] = self._node(self._bindings[node])
+        return self._nodes.get(node)
+
+    def _node(self, binding: Binding) -> Node:
+        declaration = binding.declaration
+        node = Node(
+            id=declaration.id,
+            declaration=declaration,
+            arguments=binding.arguments,
+            settings=self._settings.get(declaration.id, {}),
+            edges=binding.edges,
+        )
+        try:
+            match declaration.spec:
+                case ImageSpec():
+                    return self._image(node)
+                case ServiceSpec():
+                    return self._service(node, declaration.spec)
+                case SyncSpec():
+                    return self._sync(node, declaration.spec)
+                case TaskSpec() | CheckSpec():
+                    return _task(node)
+        except InputErrors as error:
+            return replace(node, problems=error.errors)
+        except InputError as error:
+            return replace(node, problems=(error,))
+
+    def _handles(self, node: Node) -> dict[str, object]:
+        """Return the node's arguments with placeholders for what only a run can know."""
+        handles: dict[str, object] = dict(node.settings)
+        for name, target in node.arguments.items():
+            if target.kind is Kind.IMAGE:
+                handles[name] = placeholder_image(target, self._repositories[target])
+            elif target.kind is Kind.SERVICE:
+                handles[name] = service_handle(self._nodes[target])
+            else:
+                handles[name] = target.name
+        return handles
+
+    # --- images ----------------------------------------------------------------------------------------------
+
+    def _image(self, node: Node) -> Node:
+        args: Mapping[str, str] = {}
+        if not images.is_custom(node.declaration):
+            args = images.build_arguments(node.declaration, self._handles(node), root=self._root)
+        source = images.read_source(
+            node.declaration, args, read=self._read, is_directory=self._is_directory, base=self._base_config
+        )
+        edges = list(node.edges)
+        bases: dict[str, NodeId] = {}
+        for base in source.facts.bases if source.facts else ():
+            found = images_named(base.reference, self._repositories)
+            if found is not None and source.dockerfile is not None:
+                bases[base.reference] = found
+                where = source.where(base.line)
+                edges.append(Edge(to=found, reason=f"{base.via} {base.reference}", where=where))
+        detail = ImageDetail(
+            repository=self._repositories[node.id],
+            context=source.context,
+            dockerfile=source.dockerfile,
+            facts=source.facts,
+            ignore=source.ignore,
+            bases=bases,
+        )
+        return replace(node, edges=tuple(edges), detail=detail, recipe=source.recipe)
+
+    def _base_config(self, text: str) -> BaseConfig | None:
+        """Return what a base image hands on, if it is one of the project's own."""
+        found = images_named(text, self._repositories)
+        base = self._visit(found) if found is not None else None
+        detail = base.detail if base is not None else None
+        return detail.facts.config if isinstance(detail, ImageDetail) and detail.facts is not None else None
+
+    def _is_directory(self, path: str) -> bool:
+        return self._files.is_directory(RelPath(path))
+
+    # --- services --------------------------------------------------------------------------------------------
+
+    def _service(self, node: Node, spec: ServiceSpec) -> Node:
+        manifests = manifests_of(node, self._handles(node), read=self._read, root=self._root)
+        edges = list(node.edges)
+        for manifest in manifests:
+            for use in image_uses(manifest):
+                found = images_named(use.text, self._repositories)
+                if found is not None:
+                    edges.append(Edge(to=found, reason=f"image {use.text}", where=use.where))
+        facts = service_facts(manifests, namespace=self._namespace)
+        by_file: dict[str, list[object]] = {}
+        for manifest in manifests:
+            by_file.setdefault(manifest.where.path, []).append(manifest.document)
+        forwards = rules(node.id.name, spec.ports, facts, where=node.declaration.where)
+        explicit = spec.ports is not None
+        self.asked.append(Asked(service=node.id.name, rules=forwards, explicit=explicit, where=node.declaration.where))
+        used = tuple(dict.fromkeys(edge.to for edge in edges if edge.to.kind is Kind.IMAGE))
+        return replace(
+            node,
+            edges=tuple(edges),
+            detail=ServiceDetail(manifests=manifests, facts=facts, images=used),
+            recipe={path: digests.of_value(documents) for path, documents in by_file.items()},
+        )
+
+    # --- syncs -----------------------------------------------------------------------------------------------
+
+    def _sync(self, node: Node, spec: SyncSpec) -> Node:
+        declaration = node.declaration
+        fed = tuple(target for target in node.arguments.values() if target.kind is Kind.IMAGE)
+        if not fed:
+            message = f"sync `{node.id.name}` names no image whose containers it feeds"
+            raise InputError(message, where=declaration.where, hint="add an argument for it: `api_image: Image`")
+        what = f"sync `{node.id.name}`"
+        returned = call(declaration.function, self._handles(node), root=self._root, where=declaration.where, what=what)
+        try:
+            yielded = list(returned or ())
+        except TypeError:
+            raise _wrong_rules(node, returned) from None
+        own: list[Rule] = []
+        for each in yielded:
+            if not isinstance(each, Rule):
+                raise _wrong_rules(node, each)
+            own.append(_in_project(declaration, each))
+        copies = any(isinstance(each, CopyRule) for each in own)
+        if spec.source is not None:
+            own.insert(0, CopyRule(source=in_folder(declaration.folder, spec.source), destination=spec.destination))
+        elif not copies:
+            own.insert(0, CopyRule(source="", destination=None))
+        self._check_sources(node, own)
+        return replace(
+            node,
+            detail=SyncDetail(images=fed, rules=tuple(own)),
+            recipe={"its rules": digests.of_value([repr(each) for each in own])},
+        )
+
+    def _check_sources(self, node: Node, own: Iterable[Rule]) -> None:
+        errors = []
+        for each in own:
+            if not isinstance(each, CopyRule) or not each.source:
+                continue
+            if each.destination is not None and not each.destination.startswith("/"):
+                message = f"sync `{node.id.name}` copies to `{each.destination}`, which is not absolute"
+                errors.append(InputError(message, where=node.declaration.where, hint=f"write `/{each.destination}`"))
+            if not self._exists(each.source):
+                message = f"sync `{node.id.name}` copies `{each.source}`, which does not exist"
+                hint = "the path is relative to the devfile's folder"
+                errors.append(InputError(message, where=node.declaration.where, hint=hint))
+        if errors:
+            raise InputErrors(errors)
+
+    def _exists(self, path: str) -> bool:
+        if self._is_directory(path):
+            return True
+        return self._files.look_again({RelPath(path)}, (), lambda _: False).get(RelPath(path)) is not None
+
+    def _placements(self) -> dict[NodeId, Placement]:
+        placements: dict[NodeId, Placement] = {}
+        for node in self._nodes.values():
+            if not isinstance(node.detail, SyncDetail):
+                continue
+            for image in node.detail.images:
+                detail = self._nodes[image].detail
+                if isinstance(detail, ImageDetail):
+                    destinations = _Landings(detail)
+                    start = placements.get(image) or Placement(node=node.id, destinations=destinations)
+                    placements[image] = start.with_rules(node.id, node.detail.rules)
+        return placements
+
+
+def _task(node: Node) -> Node:
+    declaration = node.declaration
+    spec = declaration.spec
+    inputs = None
+    if isinstance(spec, TaskSpec) and spec.inputs:
+        inputs = patterns([in_folder(declaration.folder, each) for each in spec.inputs])
+    source = _source(declaration.function)
+    return replace(
+        node,
+        detail=TaskDetail(inputs=inputs, folder=declaration.folder),
+        recipe={f"`{declaration.argument}` itself": digests.of_text(source)},
+    )
+
+
+def _source(function: Callable[..., Any]) -> str:
+    try:
+        return inspect.getsource(function)
+    except OSError:
+        return function.__code__.co_code.hex()
+
+
+def _in_project(declaration: Declaration, rule: Rule) -> Rule:
+    """Return the rule with its host paths relative to the project's root."""
+
+    def settle_all(paths: Iterable[str]) -> tuple[str, ...]:
+        return tuple(
+            "!" + in_folder(declaration.folder, each[1:])
+            if each.startswith("!")
+            else in_folder(declaration.folder, each)
+            for each in paths
+        )
+
+    match rule:
+        case CopyRule():
+            return replace(rule, source=in_folder(declaration.folder, rule.source))
+        case RunRule() | RestartRule():
+            return replace(rule, on=settle_all(rule.on))
+        case IgnoreRule():
+            return replace(rule, patterns=settle_all(rule.patterns))
+        case PullRule():
+            return replace(rule, destination=in_folder(declaration.folder, rule.destination))
+
+
+def _wrong_rules(node: Node, value: object) -> InputError:
+    message = f"sync `{node.id.name}` yields {type(value).__name__}, which is no rule"
+    hint = "yield `copy(…)`, `run(…, on=…)`, `restart(on=…)` or `ignore(…)`"
+    return InputError(message, where=node.declaration.where, hint=hint)
+
+
+def _repositories(bindings: Iterable[Binding]) -> tuple[dict[NodeId, ImageRef], list[InputError]]:
+    found: dict[NodeId, ImageRef] = {}
+    errors = []
+    for binding in bindings:
+        if isinstance(binding.declaration.spec, ImageSpec):
+            try:
+                found[binding.declaration.id] = images.repository(binding.declaration)
+            except InputError as error:
+                errors.append(error)
+    return found, errors
+
+
+class _Landings:
+    """Where an image's Dockerfile puts its files, worked out anew when the set of files changes."""
+
+    def __init__(self, detail: ImageDetail) -> None:
+        self._detail = detail
+        self._files: Collection[RelPath] = ()
+        self._landing: Landing | None = None
+
+    def __call__(self, path: RelPath, files: Collection[RelPath]) -> tuple[str, ...] | str:
+        """Return the file's absolute paths in the image, or why they are not known."""
+        facts, context = self._detail.facts, self._detail.context
+        if facts is None:
+            return "its builder does not say where the file goes"
+        if not below(path, context):
+            return "it lies outside of the build context"
+        if self._landing is None or (files is not self._files and files != self._files):
+            self._landing = land(facts, [inside(each, context) for each in files if below(each, context)])
+            self._files = files
+        found = self._landing.of(inside(path, context))
+        if found.unknown:
+            return found.unknown[0].message
+        return found.paths or "it is not in the image as such"

@@ -1,0 +1,135 @@
+"""Executes runs: hands each to its worker, tells how it went, and returns what the engine needs to know.
+
+Expected failures become values here; anything else is a bug and ends the session.
+"""
+
+import time
+
+from devloop.core.graph import Graph
+from devloop.core.runs import DONE, Follow, Make, Run, RunEnded, Sync
+from devloop.core.syncing import FollowUp
+from devloop.core.trace import Result
+from devloop.errors import DevloopError, ToolError
+from devloop.events import Noted, RunCancelled, RunFailed, RunOutput, RunProgressed, RunStarted, RunSucceeded, problems
+from devloop.model import ForwardRule, Kind, RunRule
+from devloop.runtime.build import build
+from devloop.runtime.deploy import deploy
+from devloop.runtime.ports import ContainerLostError, Syncer, SyncRefusedError
+from devloop.runtime.tasks import run_task
+from devloop.runtime.tools import Done, Tools
+
+__all__ = ["execute"]
+
+
+async def execute(
+    run: Run, graph: Graph, tools: Tools, *, before: Result | None, forwards: tuple[ForwardRule, ...]
+) -> RunEnded:
+    """Do the run's work and return how it ended; never raises for a failure of the work itself.
+
+    Args:
+        run: What is to be done.
+        graph: The graph that it was planned on.
+        tools: The session's ports.
+        before: What the node's last good run made.
+        forwards: The local ports, for the addresses that tasks and checks ask for.
+    """
+    started = time.monotonic()
+    tools.emit(RunStarted(node=run.key.node, run=run.number, action=run.action, reasons=run.reasons))
+    try:
+        match run.work:
+            case Make():
+                done = await _make(run, graph, tools, before, forwards)
+                ended = RunEnded(number=run.number, result=done.result)
+            case Sync():
+                done, ended = await _sync(run, run.work, _syncer(tools))
+            case Follow():
+                done = await _follow(run, run.work, tools)
+                ended = RunEnded(number=run.number, result=DONE)
+    except DevloopError as error:
+        return _failed(run, tools, error, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    tools.emit(
+        RunSucceeded(
+            node=run.key.node,
+            run=run.number,
+            action=run.action,
+            seconds=seconds,
+            summary=done.summary,
+            changed=done.changed,
+        )
+    )
+    return ended
+
+
+async def _make(run: Run, graph: Graph, tools: Tools, before: Result | None, forwards: tuple[ForwardRule, ...]) -> Done:
+    node = graph.nodes[run.key.node]
+    if node.id.kind is Kind.IMAGE:
+        return await build(run, node, graph, tools, before)
+    if node.id.kind is Kind.SERVICE:
+        return await deploy(run, node, graph, tools)
+    return await run_task(run, node, graph, tools, forwards)
+
+
+async def _sync(run: Run, work: Sync, syncer: Syncer) -> tuple[Done, RunEnded]:
+    acknowledged = await syncer.send(work.target, work.changes)
+    count = len(acknowledged)
+    what = acknowledged[0].source if count == 1 else f"{count} files"
+    ended = RunEnded(number=run.number, result=DONE, acknowledged=tuple(acknowledged))
+    return Done(summary=f"{what} → {work.target.pod}"), ended
+
+
+async def _follow(run: Run, work: Follow, tools: Tools) -> Done:
+    done = []
+    for follow_up in work.follow_ups:
+        tools.emit(RunProgressed(node=run.key.node, run=run.number, message=_what(follow_up)))
+        if isinstance(follow_up.rule, RunRule):
+            await _command(run, work, follow_up.rule, tools)
+        else:
+            await _syncer(tools).restart(work.target)
+        done.append(_what(follow_up))
+    return Done(summary=f"{', '.join(done)} in {work.target.pod}")
+
+
+async def _command(run: Run, work: Follow, rule: RunRule, tools: Tools) -> None:
+    lines: list[str] = []
+
+    def tell(line: str) -> None:
+        lines.append(line)
+        tools.emit(RunOutput(node=run.key.node, run=run.number, line=line))
+
+    code = await _syncer(tools).run(work.target, rule.command, tell)
+    if code != 0:
+        message = f"`{rule.command}` failed with exit code {code} in pod `{work.target.pod}`; the copied files stay"
+        raise ToolError(message, command=("sh", "-c", rule.command), exit_code=code, tail=lines[-20:])
+
+
+def _what(follow_up: FollowUp) -> str:
+    return follow_up.rule.command if isinstance(follow_up.rule, RunRule) else "restart"
+
+
+def _syncer(tools: Tools) -> Syncer:
+    if tools.syncer is None:
+        raise ToolError("this session copies no files")
+    return tools.syncer
+
+
+def _failed(run: Run, tools: Tools, error: DevloopError, seconds: float) -> RunEnded:
+    match error:
+        case SyncRefusedError() if isinstance(run.work, Sync):
+            hint = "it is built anew for each change from now on"
+            tools.emit(Noted(node=run.work.image, message=f"its containers take no files: {error.message}", hint=hint))
+            _cancelled(run, tools, error.message, seconds)
+            return RunEnded(number=run.number, refused=error.message)
+        case ContainerLostError() if not isinstance(run.work, Make):
+            _cancelled(run, tools, error.message, seconds)
+            return RunEnded(number=run.number, lost=True)
+        case _:
+            found = problems(error)
+            node = run.key.node
+            tools.emit(RunFailed(node=node, run=run.number, action=run.action, seconds=seconds, problems=found))
+            return RunEnded(number=run.number)
+
+
+def _cancelled(run: Run, tools: Tools, reason: str, seconds: float) -> None:
+    event = RunCancelled(node=run.key.node, run=run.number, action=run.action, seconds=seconds, reason=reason)
+    tools.emit(event)

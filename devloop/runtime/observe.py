@@ -1,0 +1,252 @@
+"""The observer: turns hints that files may have changed into observations of the project as it is on disk.
+
+It owns the table of digests and the last good form of each node. Named paths are hashed again; when a definition file
+(devfile, Dockerfile, template, manifest) changed, the project is discovered again. Nothing is run from here.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from anyio import to_thread
+
+from devloop.core import digests
+from devloop.core.graph import Graph, Node
+from devloop.errors import InputError
+from devloop.model import Digest, NodeId, RelPath
+from devloop.runtime.discover import Project
+from devloop.runtime.ports import Files, Hint, PathsHint, RescanHint, Watcher
+from devloop.runtime.selection import Selection, below, keep_directory, roots, selections
+
+__all__ = ["Observation", "Observer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """The project as it is on disk.
+
+    Attributes:
+        project: As it was discovered last, mistakes included.
+        graph: The nodes to go by: those of the last project that was not rejected.
+        files: For each node that reads files, their digests.
+        changed: The files whose content changed since the observation before.
+        rediscovered: Whether a definition file changed.
+    """
+
+    project: Project
+    graph: Graph
+    files: Mapping[NodeId, Mapping[RelPath, Digest]]
+    changed: tuple[RelPath, ...] = ()
+    rediscovered: bool = False
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the observer knows between two hints."""
+
+    project: Project = field(default_factory=Project)
+    graph: Graph = field(default_factory=Graph)
+    last_good: dict[NodeId, Node] = field(default_factory=dict)
+    selected: tuple[Selection, ...] = ()
+    keep: Callable[[RelPath], bool] = lambda _: False
+    table: dict[RelPath, Digest] = field(default_factory=dict)
+    files: dict[NodeId, dict[RelPath, Digest]] = field(default_factory=dict)
+
+
+class Observer:
+    """Watches a project.
+
+    Args:
+        discover: Reads the project afresh; called in a worker thread.
+        files: The project's files.
+        watcher: Tells which of them may have changed.
+        narrow: Reduces a graph to the nodes that were asked for.
+    """
+
+    def __init__(
+        self,
+        discover: Callable[[], Project],
+        files: Files,
+        watcher: Watcher,
+        narrow: Callable[[Graph], Graph] = lambda graph: graph,
+    ) -> None:
+        self._discover = discover
+        self._files = files
+        self._watcher = watcher
+        self._narrow = narrow
+        self._known = _Known()
+
+    async def look(self) -> Observation:
+        """Return the project as it is now, without watching it."""
+        await to_thread.run_sync(self._rediscover)
+        await to_thread.run_sync(self._scan)
+        return self._observation(rediscovered=True)
+
+    async def run(self, tell: Callable[[Observation], None]) -> None:
+        """Tell the project as it is, and again after each change, until cancelled."""
+        await to_thread.run_sync(self._rediscover)
+        first = True
+        while True:
+            known = self._known
+            watched = roots(known.selected, known.project.read)
+            async with self._watcher.watch(watched, known.keep) as hints:
+                # What changed before the watch was on shows when everything is looked at now.
+                moved = await to_thread.run_sync(self._definitions_changed, None)
+                if moved:
+                    await to_thread.run_sync(self._rediscover)
+                    if self._must_watch_anew(known.selected):
+                        continue
+                changed = await to_thread.run_sync(self._scan)
+                if first or changed or moved:
+                    tell(self._observation(() if first else changed, rediscovered=first or moved))
+                    first = False
+                async for hint in hints:
+                    if await self._take(hint, tell):
+                        break
+
+    async def _take(self, hint: Hint, tell: Callable[[Observation], None]) -> bool:
+        """Take in a hint; return whether other folders must be watched from now on."""
+        before = self._known.selected
+        moved = await to_thread.run_sync(self._definitions_changed, hint)
+        if moved:
+            await to_thread.run_sync(self._rediscover)
+            if self._must_watch_anew(before):
+                changed = await to_thread.run_sync(self._scan)
+                tell(self._observation(changed, rediscovered=True))
+                return True
+        match hint:
+            case PathsHint():
+                changed = await to_thread.run_sync(self._look_again, hint)
+            case RescanHint():
+                changed = await to_thread.run_sync(self._scan)
+            case _:
+                assert_never(hint)
+        if changed or moved:
+            tell(self._observation(changed, rediscovered=moved))
+        return False
+
+    def _must_watch_anew(self, before: Iterable[Selection]) -> bool:
+        return {each.signature for each in before} != {each.signature for each in self._known.selected}
+
+    def _observation(self, changed: Iterable[RelPath] = (), *, rediscovered: bool) -> Observation:
+        known = self._known
+        return Observation(
+            project=known.project,
+            graph=known.graph,
+            files=dict(known.files),
+            changed=tuple(changed),
+            rediscovered=rediscovered,
+        )
+
+    # --- definitions (in a worker thread) ----------------------------------------------------------------------
+
+    def _definitions_changed(self, hint: Hint | None) -> bool:
+        project = self._known.project
+        suspects: Iterable[RelPath] = project.read
+        if isinstance(hint, PathsHint):
+            if project.errors and any(path.endswith(".py") for path in hint.paths):
+                return True  # the module that was missing may have come
+            named = hint.paths
+            suspects = [path for path in project.read if path in named or any(below(path, each) for each in named)]
+        return any(self._text_digest(path) != project.read[path] for path in suspects)
+
+    def _text_digest(self, path: RelPath) -> Digest:
+        try:
+            text = self._files.read(path)
+        except InputError:
+            return digests.ABSENT
+        return digests.ABSENT if text is None else digests.of_text(text)
+
+    def _rediscover(self) -> None:
+        known = self._known
+        known.project = self._discover()
+        if known.project.errors and known.graph.nodes:
+            self._watch_definitions()
+            return
+        try:
+            known.graph = self._narrow(known.project.graph)
+        except InputError as error:
+            known.project = Project(spec=known.project.spec, errors=(error,), read=known.project.read)
+            self._watch_definitions()
+            return
+        good = {node.id: node for node in known.graph.nodes.values() if not node.problems}
+        known.last_good = {**known.last_good, **good}
+        before = {(each.node, each.folder): each for each in known.selected}
+        known.selected = selections(known.graph, known.last_good)
+        self._watch_definitions()
+        for each in known.selected:
+            earlier = before.get((each.node, each.folder))
+            if earlier is None or earlier.signature != each.signature:
+                self._select(each.node)
+        wanted = {each.node for each in known.selected}
+        known.files = {node: files for node, files in known.files.items() if node in wanted}
+
+    def _watch_definitions(self) -> None:
+        known = self._known
+        known.keep = keep_directory(known.selected, known.project.read)
+
+    # --- files (in a worker thread) ------------------------------------------------------------------------------
+
+    def _scan(self) -> tuple[RelPath, ...]:
+        """Look at every file; return those that changed."""
+        known = self._known
+        table: dict[RelPath, Digest] = {}
+        folders = sorted({each.folder for each in known.selected})
+        outermost = [each for each in folders if not any(each != other and below(each, other) for other in folders)]
+        for folder in outermost:
+            if self._files.is_directory(RelPath(folder)):
+                table.update(self._files.scan(RelPath(folder), known.keep))
+            else:
+                found = self._files.look_again({RelPath(folder)}, (), known.keep)
+                table.update({path: digest for path, digest in found.items() if digest is not None})
+        changed = {path for path, digest in table.items() if known.table.get(path) != digest}
+        changed |= known.table.keys() - table.keys()
+        known.table = table
+        for node in {each.node for each in known.selected}:
+            self._select(node)
+        self._files.save()
+        return tuple(sorted(changed))
+
+    def _look_again(self, hint: PathsHint) -> tuple[RelPath, ...]:
+        """Look at the named files; return those that changed and that some node reads."""
+        known = self._known
+        relevant = frozenset(path for path in hint.paths if any(below(path, each.folder) for each in known.selected))
+        if not relevant:
+            return ()
+        found = self._files.look_again(relevant, known.table.keys(), known.keep)
+        changed = {path: digest for path, digest in found.items() if known.table.get(path) != digest}
+        for path, digest in changed.items():
+            if digest is None:
+                known.table.pop(path, None)
+            else:
+                known.table[path] = digest
+        concerned = self._apply(changed)
+        return tuple(sorted(concerned))
+
+    def _apply(self, changed: Mapping[RelPath, Digest | None]) -> set[RelPath]:
+        """Bring the nodes' files up to date; return the paths that some node reads."""
+        concerned: set[RelPath] = set()
+        updates: dict[NodeId, dict[RelPath, Digest | None]] = {}
+        for each in self._known.selected:
+            for path, digest in changed.items():
+                if below(path, each.folder) and each.wants(path):
+                    updates.setdefault(each.node, {})[path] = digest
+                    concerned.add(path)
+        for node, update in updates.items():
+            files = dict(self._known.files.get(node, {}))
+            for path, digest in update.items():
+                if digest is None:
+                    files.pop(path, None)
+                else:
+                    files[path] = digest
+            self._known.files[node] = files
+        return concerned
+
+    def _select(self, node: NodeId) -> None:
+        """Make the node's files anew from the table."""
+        own = [each for each in self._known.selected if each.node == node]
+        self._known.files[node] = {
+            path: digest
+            for path, digest in self._known.table.items()
+            if any(below(path, each.folder) and each.wants(path) for each in own)
+        }

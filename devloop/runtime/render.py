@@ -1,0 +1,152 @@
+"""Rendering a service: its function's variables into its templates, its manifests into objects.
+
+Used twice: once with placeholders for the images' references, to learn what the manifests declare, and again by each
+deploy with the references of the built images.
+"""
+
+import posixpath
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from devloop.core import reference
+from devloop.core.graph import Node, ServiceDetail
+from devloop.core.images import image_uses, replace_images
+from devloop.core.manifest import Manifest, parse
+from devloop.core.template import render
+from devloop.dsl import Image, Service
+from devloop.errors import InputError, InputErrors
+from devloop.model import ImageRef, NodeId, ServiceSpec
+from devloop.runtime.user_code import call
+
+__all__ = [
+    "PLACEHOLDER_TAG",
+    "TEMPLATE_SUFFIXES",
+    "Read",
+    "images_named",
+    "in_folder",
+    "manifests_of",
+    "placeholder_image",
+    "service_handle",
+    "with_images",
+]
+
+PLACEHOLDER_TAG: Final = "devloop-unbuilt"
+"""The tag that stands for an image's reference until the image is built."""
+
+TEMPLATE_SUFFIXES: Final = (".j2", ".jinja", ".jinja2")
+
+Read = Callable[[str], str | None]
+"""Returns the text of a file by its path relative to the project's root, or None where there is none."""
+
+
+def in_folder(folder: str, path: str) -> str:
+    """Return a devfile's path as one relative to the project's root."""
+    return posixpath.normpath(posixpath.join(folder, path)) if path else posixpath.normpath(folder or ".")
+
+
+def manifests_of(node: Node, handles: Mapping[str, object], *, read: Read, root: str) -> tuple[Manifest, ...]:
+    """Return the objects of a service, as its manifests declare them.
+
+    Args:
+        node: The service.
+        handles: Its arguments by name: images, other services, settings.
+        read: Reads the project's files.
+        root: The project's root, for the user's frames of errors.
+
+    Raises:
+        InputErrors: All mistakes of its files.
+    """
+    declaration = node.declaration
+    spec = declaration.spec
+    assert isinstance(spec, ServiceSpec)
+    what = f"service `{node.id.name}`"
+    returned = call(declaration.function, handles, root=root, where=declaration.where, what=what)
+    if returned is not None and not isinstance(returned, Mapping):
+        message = f"{what} returns {type(returned).__name__}, but variables for its templates are a mapping"
+        raise InputErrors([InputError(message, where=declaration.where, hint='return {"name": value, …}, or nothing')])
+    variables = {**handles, **(returned or {})}
+    found: list[Manifest] = []
+    errors: list[InputError] = []
+    if not spec.manifests:
+        hint = 'say which file deploys it: @service("k8s/api.yaml")'
+        errors.append(InputError(f"{what} names no manifest", where=declaration.where, hint=hint))
+    for each in spec.manifests:
+        try:
+            found.extend(_read_manifest(node, in_folder(declaration.folder, each), variables, read))
+        except InputErrors as mistakes:
+            errors.extend(mistakes.errors)
+        except InputError as mistake:
+            errors.append(mistake)
+    errors.extend(_twice(found))
+    if errors:
+        raise InputErrors(errors)
+    return tuple(found)
+
+
+def with_images(manifests: tuple[Manifest, ...], images: Mapping[NodeId, tuple[ImageRef, str]]) -> tuple[Manifest, ...]:
+    """Return the manifests with each declared image's reference replaced by that of the built one.
+
+    Args:
+        manifests: The objects.
+        images: For each image node, the repository it is declared under and the reference to use.
+    """
+    replaced = []
+    for manifest in manifests:
+        mapping = {}
+        for use in image_uses(manifest):
+            node = images_named(use.text, {each: repository for each, (repository, _) in images.items()})
+            if node is not None:
+                mapping[use.text] = images[node][1]
+        replaced.append(replace_images(manifest, mapping) if mapping else manifest)
+    return tuple(replaced)
+
+
+def images_named(text: str, repositories: Mapping[NodeId, ImageRef]) -> NodeId | None:
+    """Return the image node that a reference names by its repository; a reference with a digest names none."""
+    try:
+        ref = reference.parse(text)
+    except InputError:
+        return None
+    if ref.digest is not None:
+        return None
+    return next((node for node, known in repositories.items() if reference.same_repository(ref, known)), None)
+
+
+def placeholder_image(node: NodeId, repository: ImageRef) -> Image:
+    """Return what stands for an image that is not built yet."""
+    return Image(node.name, f"{repository}:{PLACEHOLDER_TAG}")
+
+
+def service_handle(node: Node, urls: tuple[str, ...] = ()) -> Service:
+    """Return what other functions see of a service."""
+    if not isinstance(node.detail, ServiceDetail):
+        return Service(node.id.name, host=node.id.name)  # its own mistakes are reported; do not add to them
+    facts = node.detail.facts
+    port = facts.ports[0].number if facts.ports else None
+    return Service(node.id.name, host=facts.host, port=port, urls=urls)
+
+
+def _read_manifest(node: Node, path: str, variables: Mapping[str, Any], read: Read) -> tuple[Manifest, ...]:
+    text = read(path)
+    if text is None:
+        message = f"service `{node.id.name}` names the manifest `{path}`, which does not exist"
+        raise InputError(message, where=node.declaration.where, hint="the path is relative to the devfile's folder")
+    if not path.endswith(TEMPLATE_SUFFIXES):
+        return parse(text, path=path)
+    try:
+        rendered = render(path, variables, read)
+    except InputError as error:
+        chain = (*error.chain, node.declaration.where)
+        raise InputError(error.message, where=error.where, hint=error.hint, chain=chain) from error
+    return parse(rendered.text, path=path, rendered_from=path, origins=rendered.lines)
+
+
+def _twice(manifests: list[Manifest]) -> list[InputError]:
+    first: dict[object, Manifest] = {}
+    errors = []
+    for manifest in manifests:
+        other = first.setdefault(manifest.key, manifest)
+        if other is not manifest and other.where.path != manifest.where.path:
+            message = f"{manifest.key} is declared twice"
+            errors.append(InputError(message, where=manifest.where, chain=(other.where,), hint="remove one of them"))
+    return errors
