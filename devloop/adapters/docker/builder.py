@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Final, Self
 from devloop.adapters.docker.buildx import IMAGE_CONTEXT, build_arguments, can_print_json, find_buildx
 from devloop.adapters.docker.engine import Engine, name_in_path, unreachable
 from devloop.adapters.docker.progress import BuildFailure, PlainReader, ProgressReader, RawJsonReader
+from devloop.core.delivery import EngineFacts, NodeFacts
 from devloop.core.reference import parse, same_repository
 from devloop.errors import ToolError
 from devloop.model import Digest, ImageRef
@@ -105,6 +107,21 @@ class DockerBuilder:
         ]
         return sum([await self.engine.delete(f"/images/{name_in_path(name)}") for name in names])
 
+    async def facts(self, nodes: Sequence[NodeFacts]) -> EngineFacts:
+        """Return what decides whether a cluster with these nodes uses this engine's images.
+
+        Raises:
+            UnreachableError: There is no engine.
+        """
+        info = await self.engine.get("/info")
+        addresses = frozenset[str]().union(*(node.addresses for node in nodes))
+        here = self.engine.endpoint.socket is not None
+        return EngineFacts(
+            name=info.get("Name", ""),
+            system=info.get("OperatingSystem", ""),
+            addresses=frozenset(address for address in addresses if here and _belongs_to_this_machine(address)),
+        )
+
     async def _run(
         self, request: BuildRequest, metadata: Path, report: Callable[[BuildProgress], None]
     ) -> tuple[ProgressReader, int]:
@@ -171,6 +188,16 @@ class DockerBuilder:
                     " `docker buildx use default` chooses the engine's own builder"
                 )
         return None
+
+
+def _belongs_to_this_machine(address: str) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 def _message(request: BuildRequest, failure: BuildFailure) -> str:
