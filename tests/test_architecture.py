@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import devloop
 from tests.outside import ROOT
 
 HEAVY = {
@@ -33,6 +34,36 @@ def test_imports_go_down_only_and_the_core_touches_nothing_outside() -> None:
     )
 
     assert lint.returncode == 0, lint.stdout + lint.stderr
+
+
+def test_the_names_promised_to_users_are_these() -> None:
+    assert devloop.__all__ == [
+        "Check",
+        "Image",
+        "Service",
+        "Session",
+        "Sync",
+        "Task",
+        "check",
+        "copy",
+        "ignore",
+        "image",
+        "include",
+        "project",
+        "pull",
+        "restart",
+        "run",
+        "service",
+        "session",
+        "sh",
+        "sync",
+        "task",
+    ]
+
+
+@pytest.mark.parametrize("name", devloop.__all__)
+def test_each_promised_name_is_there(name: str) -> None:
+    assert getattr(devloop, name) is not None
 
 
 def test_importing_devloop_loads_nothing_heavy() -> None:
