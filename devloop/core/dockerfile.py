@@ -17,7 +17,7 @@ from devloop.core.build_model import (
     Unknown,
 )
 from devloop.core.dockerfile_syntax import Directive, Dockerfile, Flag, Heredoc, Instruction, parse
-from devloop.core.landing import Destinations, Landed, Landing, land
+from devloop.core.landing import Choice, Destinations, Landed, Landing, land
 from devloop.core.sources import Source, SourceKind
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "BaseConfig",
     "BaseUse",
     "BuildFacts",
+    "Choice",
     "Destinations",
     "Directive",
     "Dockerfile",

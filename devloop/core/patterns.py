@@ -1,8 +1,8 @@
 """File patterns as the builder understands them: `.dockerignore` rules and the globs of `COPY`.
 
 Two dialects live here, because the builder has two. `Glob` follows Go's `filepath.Match` (no `**`, case matters, `*`
-matches dot-files). `IgnoreRules` follows moby/patternmatcher: anchored at the context root, with `**`, and decided by the
-last rule that matches the path or one of its parents. Neither is gitignore. This module knows nothing of the disk.
+matches dot-files). `IgnoreRules` follows moby/patternmatcher: anchored at the context root, with `**`, and decided by
+the last rule that matches the path or one of its parents. Neither is gitignore. Nothing here touches the disk.
 """
 
 import posixpath

@@ -1,7 +1,7 @@
 """Which files of the build context an instruction reads.
 
-A `Source` is one source of a `COPY`, `ADD` or `RUN --mount=type=bind`. Whether it selects a path is decided from the text
-of the path alone; `InputTable` does that for many paths at once.
+A `Source` is one source of a `COPY`, `ADD` or `RUN --mount=type=bind`. Whether it selects a path is decided from the
+text of the path alone; `InputTable` does that for many paths at once.
 """
 
 import functools

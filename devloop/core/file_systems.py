@@ -1,0 +1,278 @@
+"""File systems that know only names: which path of an image holds which file of the build context.
+
+`landing` plays the instructions of a Dockerfile on them.
+"""
+
+import bisect
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+from devloop.core.build_model import Unknown
+from devloop.core.links import Links
+
+__all__ = ["Choice", "ContextFiles", "Destinations", "File", "FileSystem", "Landed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landed:
+    """One place of a file in the image.
+
+    Attributes:
+        path: The absolute path.
+        line: The line of the Dockerfile that put it there.
+        runs: The lines of the `RUN` instructions after that, which may have changed it.
+    """
+
+    path: str
+    line: int
+    runs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One of two places, which only a look into the image can tell apart.
+
+    `COPY f /x` makes the file `/x`, or `/x/f` where the base image or a `RUN` has made `/x` a directory.
+
+    Attributes:
+        path: The place where `path` is no directory in the image.
+        inside: The place where it is one.
+        why: The same in words.
+        line: The line of the Dockerfile that put it there.
+        runs: The lines of the `RUN` instructions after that, which may have changed it.
+    """
+
+    path: str
+    inside: str
+    why: Unknown
+    line: int
+    runs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destinations:
+    """Where a file of the context is in the image.
+
+    Attributes:
+        landed: Its places. None, and nothing unknown either, means that it is not in the image as such.
+        choices: Places that depend on what is a directory in the image.
+        doubts: Why there may be other places, or why a place may hold something else.
+        read_at: The lines that read it.
+    """
+
+    landed: tuple[Landed, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    doubts: tuple[Unknown, ...] = ()
+    read_at: tuple[int, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The absolute paths that are certain."""
+        return tuple(each.path for each in self.landed)
+
+    @property
+    def unknown(self) -> tuple[Unknown, ...]:
+        """Everything that keeps the places from being certain, the choices included."""
+        return (*self.doubts, *(choice.why for choice in self.choices))
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file in the image.
+
+    Attributes:
+        origin: Its path in the context, None when it comes from elsewhere.
+        line: The line that put it there.
+        runs: The `RUN` instructions of earlier stages that may have changed it.
+        since: How many `RUN` instructions of this stage came before it.
+        doubt: Why something else may be in its place.
+        inside: Where it is instead, if its path is a directory.
+    """
+
+    origin: str | None
+    line: int = 0
+    runs: tuple[int, ...] = ()
+    since: int = 0
+    doubt: Unknown | None = None
+    inside: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Directory:
+    since: int
+
+
+_Kind: TypeAlias = Literal["directory", "file", "absent", "unknown"]
+
+
+class ContextFiles:
+    """The files of the context, as a place to copy from.
+
+    Args:
+        paths: The files and links, sorted.
+        links: The links among them.
+    """
+
+    __slots__ = ("_links", "_paths")
+
+    def __init__(self, paths: list[str], links: Links) -> None:
+        self._paths = paths
+        self._links = links
+
+    def under(self, directory: str) -> Iterator[tuple[str, File]]:
+        """Yield everything below a directory by its name as seen through symbolic links, with the file itself."""
+        actual = self._links.resolve(directory)
+        if actual is None:
+            return
+        prefix = f"{actual}/" if actual else ""
+        start = bisect.bisect_left(self._paths, prefix)
+        for path in self._paths[start:]:
+            if not path.startswith(prefix):
+                return
+            apparent = f"{directory}/{path[len(prefix) :]}" if directory else path
+            yield apparent, File(origin=path)
+
+    def file(self, path: str) -> File | None:
+        """Return the file of this name, links followed."""
+        actual = self._links.resolve(path)
+        if actual is None:
+            return None
+        position = bisect.bisect_left(self._paths, actual)
+        found = position < len(self._paths) and self._paths[position] == actual
+        return File(origin=actual) if found else None
+
+    def is_link(self, path: str) -> bool:
+        """Return whether this is a symbolic link."""
+        return path in self._links.targets
+
+
+@dataclass(slots=True)
+class FileSystem:
+    """The file system of a stage while its instructions are played.
+
+    Attributes:
+        nodes: What is known of it.
+        opaque: Whether there may be more than `nodes`, apart from what `RUN` made.
+        runs: The line and the working directory of each `RUN`.
+        workdir: The working directory, None when it is not known.
+        lost: Files of the context that were copied to a place that is not known, with the reason.
+    """
+
+    nodes: dict[str, File | _Directory] = field(default_factory=dict)
+    opaque: bool = False
+    runs: list[tuple[int, str | None]] = field(default_factory=list)
+    workdir: str | None = "/"
+    lost: dict[str, Unknown] = field(default_factory=dict)
+
+    def copy(self) -> "FileSystem":
+        """Return a file system that starts as this one."""
+        return FileSystem(dict(self.nodes), self.opaque, list(self.runs), self.workdir, dict(self.lost))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is nothing but what `nodes` says."""
+        return not self.opaque and not self.runs
+
+    # --- as a place to copy from ------------------------------------------------------------------------------------
+
+    def under(self, directory: str) -> Iterator[tuple[str, File]]:
+        """Yield every known file below a directory, by its path without the leading slash."""
+        prefix = f"/{directory}/" if directory else "/"
+        for path, node in self.nodes.items():
+            if isinstance(node, File) and path.startswith(prefix):
+                yield path[1:], self._current(node, path)
+
+    def file(self, path: str) -> File | None:
+        """Return the file that is known at this path, written without the leading slash."""
+        node = self.nodes.get(f"/{path}")
+        return self._current(node, f"/{path}") if isinstance(node, File) else None
+
+    def is_link(self, path: str) -> bool:
+        """Return False: links are known in the context only."""
+        del path
+        return False
+
+    def _current(self, node: File, path: str) -> File:
+        doubt = node.doubt
+        if node.inside is not None:
+            doubt = _why(path, node.line)
+        return replace(node, runs=self._later(node), since=0, doubt=doubt, inside=None)
+
+    def _later(self, node: File) -> tuple[int, ...]:
+        return (*node.runs, *(line for line, _ in self.runs[node.since :]))
+
+    # --- as a place to copy to --------------------------------------------------------------------------------------
+
+    def kind(self, path: str) -> _Kind:
+        """Return what stands at this path, as far as it is certain."""
+        if path == "/":
+            return "directory"
+        node = self.nodes.get(path)
+        if isinstance(node, _Directory):
+            return "directory" if self._stands(path, node.since) else "unknown"
+        if isinstance(node, File):
+            certain = node.doubt is None and node.inside is None and node.since == len(self.runs)
+            return "file" if certain else "unknown"
+        return "absent" if self.is_known else "unknown"
+
+    def _stands(self, path: str, since: int) -> bool:
+        """Return whether a directory is still one: only a `RUN` that works in it cannot have taken it away."""
+        return all(workdir and is_within(workdir, path) for _, workdir in self.runs[since:])
+
+    def make_directory(self, path: str) -> None:
+        """Note that this path is a directory from here on."""
+        while path != "/" and self.kind(path) != "directory":
+            before = self.nodes.get(path)
+            self.nodes[path] = _Directory(since=len(self.runs))
+            if isinstance(before, File) and before.origin is not None:
+                self._was_directory(path, before)
+            path = posixpath.dirname(path)
+
+    def _was_directory(self, path: str, file: File) -> None:
+        # The builder makes no directory over a file; so it was one, unless a RUN came between.
+        if file.inside is not None and file.since == len(self.runs):
+            self.nodes[file.inside] = replace(file, inside=None)
+        elif file.origin is not None:
+            self.lost.setdefault(file.origin, _why(path, file.line))
+
+    def put(self, path: str, file: File, *, line: int, inside: str | None = None) -> None:
+        """Note that this file stands at `path` from here on, or else at `inside`."""
+        self.make_directory(posixpath.dirname(path))
+        self.nodes[path] = File(file.origin, line, file.runs, len(self.runs), file.doubt, inside)
+
+    def doubt(self, path: str, why: Unknown, *, below: bool = False) -> None:
+        """Note that the file at `path`, or any file below it, may have been replaced."""
+        for each in [path, *(known for known in self.nodes if below and is_within(known, path))]:
+            node = self.nodes.get(each)
+            if isinstance(node, File):
+                self.nodes[each] = replace(node, doubt=why)
+
+    def destinations(self) -> dict[str, Destinations]:
+        """Return where the files of the context are, for all that are or may be here."""
+        found = {origin: Destinations(doubts=(why,)) for origin, why in self.lost.items()}
+        for path, node in sorted(self.nodes.items()):
+            if not isinstance(node, File) or node.origin is None:
+                continue
+            known = found.get(node.origin, Destinations())
+            runs = self._later(node)
+            if node.doubt is not None:
+                known = replace(known, doubts=tuple(dict.fromkeys((*known.doubts, node.doubt))))
+            elif node.inside is not None:
+                why = _why(path, node.line)
+                choice = Choice(path=path, inside=node.inside, why=why, line=node.line, runs=runs)
+                known = replace(known, choices=(*known.choices, choice))
+            else:
+                known = replace(known, landed=(*known.landed, Landed(path=path, line=node.line, runs=runs)))
+            found[node.origin] = known
+        return found
+
+
+def is_within(path: str, directory: str) -> bool:
+    """Return whether `path` is this directory or lies in it."""
+    return directory in {path, "/"} or path.startswith(directory + "/")
+
+
+def _why(path: str, line: int) -> Unknown:
+    return Unknown(message=f"whether `{path}` is a directory is up to the base image or a `RUN`", line=line)

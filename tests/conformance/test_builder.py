@@ -1,0 +1,105 @@
+"""What devloop infers from a Dockerfile, held against what the real builder does."""
+
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devloop.core.dockerfile import land
+from tests.conformance.engine import Checkout, Project, RefusedError
+from tests.conformance.generated import generate
+from tests.conformance.projects import PROJECTS
+
+pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("_base_images")]
+
+SEED = int(os.environ.get("DEVLOOP_CONFORMANCE_SEED", "1"))
+COUNT = int(os.environ.get("DEVLOOP_CONFORMANCE_COUNT", "6"))
+
+
+@pytest.fixture(scope="module")
+def _base_images() -> Iterator[None]:
+    name = "devloop-conformance-trigger"
+    text = b"FROM scratch\nONBUILD COPY a.txt /t/\nLABEL made.for=devloop\n"
+    command = ["docker", "buildx", "build", "--quiet", "--tag", name, "-"]
+    subprocess.run(command, input=text, check=True, capture_output=True)
+    yield
+    subprocess.run(["docker", "image", "rm", "--force", name], check=False, capture_output=True)
+
+
+@pytest.fixture
+def built() -> Iterator[list[str]]:
+    """The images that a test made, removed afterwards."""
+    ids: list[str] = []
+    yield ids
+    if ids:
+        subprocess.run(["docker", "image", "rm", "--force", *set(ids)], check=False, capture_output=True)
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_exactly_the_inputs_change_the_image(name: str, tmp_path: Path, built: list[str]) -> None:
+    _check_inputs(PROJECTS[name].write(tmp_path), built)
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_files_land_where_devloop_says(name: str, tmp_path: Path) -> None:
+    _check_destinations(PROJECTS[name].write(tmp_path))
+
+
+@pytest.mark.timeout(60 + 20 * COUNT)
+def test_generated_projects_are_read_as_the_builder_reads_them(tmp_path: Path, built: list[str]) -> None:
+    accepted = 0
+    for number in range(COUNT * 5):
+        project = generate(random.Random(f"{SEED}/{number}"))
+        checkout = project.write(tmp_path / str(number))
+        try:
+            checkout.image_id()
+        except RefusedError:
+            continue
+        _check_inputs(checkout, built)
+        _check_destinations(checkout)
+        accepted += 1
+        if accepted == COUNT:
+            return
+    pytest.fail(f"the builder refused too many: only {accepted} of {COUNT * 5} were accepted")
+
+
+def _check_inputs(checkout: Checkout, built: list[str]) -> None:
+    project = checkout.project
+    inputs = project.facts.inputs((*project.paths, *project.absent), project.rules)
+    others = [path for path in (*project.paths, *project.absent) if path not in inputs]
+    before = checkout.image_id()
+    after = checkout.image_id_with(others)
+    built += [before, after]
+    if after != before:
+        guilty = [path for path in others if checkout.image_id_with([path]) != before]
+        pytest.fail(f"not an input for devloop, but it changes the image: {guilty}\n{project}")
+    silent = []
+    for path in inputs:
+        if path in project.links and path not in project.relinked:
+            continue
+        changed = checkout.image_id_with([path])
+        built.append(changed)
+        if changed == before:
+            silent.append(path)
+    assert not silent, f"inputs for devloop that do not change the image\n{project}"
+
+
+def _check_destinations(checkout: Checkout) -> None:
+    project = checkout.project
+    image = checkout.image()
+    landing = land(project.facts, project.sent, project.links)
+    for path in project.sent:
+        if path in {"Dockerfile", ".dockerignore"}:
+            continue
+        found = landing.of(path)
+        content = f"-> {project.links[path]}" if path in project.links else path
+        real = {place for place, held in image.items() if held == content}
+        for place in found.landed:
+            assert place.runs or place.path in real, f"{path} is not at {place.path}\n{project}"
+        for choice in found.choices:
+            assert choice.runs or {choice.path, choice.inside} & real, f"{path} is at neither of {choice}\n{project}"
+        said = {*found.paths, *(each for choice in found.choices for each in (choice.path, choice.inside))}
+        assert found.doubts or real <= said, f"{path} is also at {real - said}\n{project}"
