@@ -1,0 +1,110 @@
+"""Files into running containers: one kept-open connection to a shell in each, and what is done after a copy."""
+
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from anyio import AsyncContextManagerMixin, create_task_group
+
+from devloop.adapters.sync.channel import Channel, Executor
+from devloop.adapters.sync.session import SessionLostError
+from devloop.adapters.sync.transfer import transfer
+from devloop.core.sync_protocol import Lines, run_script
+from devloop.model import ContainerTarget, FileChange
+from devloop.runtime.ports import ContainerLostError, ExecExit, ExecOutput
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+__all__ = ["ExecSyncer"]
+
+_FRUITLESS: Final = 3
+"""Connections lost in a row, with nothing acknowledged, after which a container counts as gone."""
+
+
+class ExecSyncer(AsyncContextManagerMixin):
+    """Copies files into containers that have a shell.
+
+    Entered as a context manager; leaving it closes all connections.
+
+    Args:
+        cluster: Where the containers are.
+        root: The project's root.
+    """
+
+    def __init__(self, cluster: Executor, root: Path) -> None:
+        self._cluster = cluster
+        self._root = root.resolve()
+        self._channels: dict[ContainerTarget, Channel] = {}
+        self._tasks: TaskGroup | None = None
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        async with create_task_group() as tasks:
+            self._tasks = tasks
+            try:
+                yield self
+            finally:
+                self.attend(())
+                self._tasks = None
+
+    def attend(self, targets: Collection[ContainerTarget]) -> None:
+        """Keep a connection to each of these containers, and close those to others."""
+        for target in self._channels.keys() - set(targets):
+            self._channels.pop(target).close()
+        for target in targets:
+            self._channel(target)
+
+    async def send(self, target: ContainerTarget, changes: Sequence[FileChange]) -> tuple[FileChange, ...]:
+        """Make the container hold these files; return what it acknowledged, with the digests that were really sent.
+
+        A file that vanished on the host meanwhile is left out of the result. A cut connection is opened again, and what
+        was not acknowledged is sent again.
+
+        Raises:
+            SyncRefusedError: The container can never take it.
+            ContainerLostError: It is gone; a newer container will come.
+        """
+        acknowledged: dict[str, FileChange] = {}
+        channel = self._channel(target)
+        fruitless = 0
+        while fruitless < _FRUITLESS:
+            before = len(acknowledged)
+            session = await channel.session()
+            rest = [change for change in changes if change.source not in acknowledged]
+            try:
+                await transfer(session, self._root, rest, lambda change: acknowledged.update({change.source: change}))
+            except SessionLostError:
+                fruitless = 0 if len(acknowledged) > before else fruitless + 1
+            else:
+                return tuple(acknowledged.values())
+        raise ContainerLostError(f"the connection to container `{target.container}` breaks again and again")
+
+    async def run(self, target: ContainerTarget, command: str, report: Callable[[str], None]) -> int:
+        """Run a shell command in the container, tell each line of its output, and return its exit code.
+
+        Cancelling ends the command, too.
+
+        Raises:
+            ContainerLostError: The container or the connection is gone.
+        """
+        out, err = Lines(report), Lines(report)
+        arguments = ("sh", "-c", run_script(), "sh", command)
+        async with self._cluster.exec(target, arguments, stdin=True) as stream:
+            while True:
+                match await stream.receive():
+                    case ExecOutput(data=data, stderr=stderr):
+                        (err if stderr else out).feed(data)
+                    case ExecExit(code=code):
+                        out.end()
+                        err.end()
+                        return code
+
+    def _channel(self, target: ContainerTarget) -> Channel:
+        if target not in self._channels:
+            if self._tasks is None:
+                raise RuntimeError("the syncer is not entered")
+            channel = self._channels[target] = Channel(self._cluster, target)
+            self._tasks.start_soon(channel.run, name=f"sync {target.pod}/{target.container}")
+        return self._channels[target]

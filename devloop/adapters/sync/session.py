@@ -1,0 +1,154 @@
+"""One connection to the shell in a container: frames go out in order, answers come back to those who wait for them."""
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+from anyio import CancelScope, create_memory_object_stream, create_task_group
+
+from devloop.core.sync_protocol import Acknowledged, Answers, Frame, Greeting, Refusal, reason
+from devloop.errors import ToolError
+from devloop.runtime.ports import ContainerLostError, ExecExit, ExecOutput, ExecStream, SyncRefusedError
+
+__all__ = ["Pending", "Session", "SessionLostError"]
+
+_PATIENCE: Final = 30.0
+"""Seconds without an answer after which a connection counts as dead."""
+
+
+class SessionLostError(Exception):
+    """The connection ended before the answer came; the container may well live."""
+
+
+class Pending:
+    """A frame on its way."""
+
+    def __init__(self, frame: Frame, abort: Callable[[], None], container: str) -> None:
+        self.frame = frame
+        self._abort = abort
+        self._container = container
+        self._answer: Acknowledged | Refusal | None = None
+        self._settled = anyio.Event()
+
+    def settle(self, answer: Acknowledged | Refusal | None) -> None:
+        """Take the answer, or None when none will come."""
+        self._answer = answer
+        self._settled.set()
+
+    async def wait(self) -> None:
+        """Return when the container has done what the frame says.
+
+        Raises:
+            SyncRefusedError: It could not.
+            SessionLostError: It is not known whether it did.
+        """
+        with anyio.move_on_after(_PATIENCE):
+            await self._settled.wait()
+        match self._answer:
+            case Acknowledged():
+                return
+            case Refusal() as refusal:
+                raise SyncRefusedError(reason(refusal, self.frame, self._container), tail=refusal.words)
+            case None:
+                self._abort()
+                raise SessionLostError
+
+
+class Session:
+    """A running shell.
+
+    Args:
+        stream: The shell's streams; it was started with `core.sync_protocol.loop_script(token)`.
+        token: The connection's token.
+        container: The container's name, for messages.
+    """
+
+    def __init__(self, stream: ExecStream, token: str, container: str) -> None:
+        self._stream = stream
+        self._token = token
+        self._container = container
+        self._answers = Answers(token)
+        self._send, self._receive = create_memory_object_stream[bytes](math.inf)
+        self._pending: dict[int, Pending] = {}
+        self._number = 0
+        self._temporaries = 0
+        self._scope = CancelScope()
+        self.missing: frozenset[str] = frozenset()
+        self.was_useful = False
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The last lines that were no answers."""
+        return self._answers.words
+
+    def temporary(self) -> str:
+        """Return a file name that nothing in the container has."""
+        self._temporaries += 1
+        return f".devloop-{self._token}-{self._temporaries}"
+
+    def post(self, frame: Frame) -> Pending:
+        """Put a frame on its way; frames arrive in this order.
+
+        Raises:
+            SessionLostError: The connection has ended.
+        """
+        self._number += 1
+        pending = Pending(frame, self.abort, self._container)
+        try:
+            self._send.send_nowait(frame.encoded(self._token, self._number))
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            raise SessionLostError from error
+        self._pending[self._number] = pending
+        return pending
+
+    def abort(self) -> None:
+        """End the connection."""
+        self._scope.cancel("the container did not answer")
+
+    async def serve(self, greeted: Callable[[], None]) -> ExecExit | ToolError | None:
+        """Carry frames and answers until the connection ends; return how it ended, None when `abort` was called.
+
+        Args:
+            greeted: Called when the shell is ready to take frames.
+        """
+        ending: ExecExit | ToolError | None = None
+        try:
+            with self._scope:
+                async with create_task_group() as tasks:
+                    tasks.start_soon(self._write, name="sync frames")
+                    ending = await self._read(greeted)
+                    tasks.cancel_scope.cancel("the shell ended")
+        finally:
+            self._send.close()
+            self._receive.close()
+            for pending in self._pending.values():
+                pending.settle(None)
+        return ending
+
+    async def _write(self) -> None:
+        try:
+            async for data in self._receive:
+                await self._stream.send(data)
+        except ContainerLostError:
+            return  # the reader hears of it, too
+
+    async def _read(self, greeted: Callable[[], None]) -> ExecExit | ToolError:
+        while True:
+            try:
+                output = await self._stream.receive()
+            except ToolError as error:
+                return error
+            match output:
+                case ExecExit():
+                    return output
+                case ExecOutput(data=data):
+                    for answer in self._answers.feed(data):
+                        match answer:
+                            case Greeting(missing=missing):
+                                self.missing = missing
+                                greeted()
+                            case Acknowledged(number=number) | Refusal(number=number):
+                                self.was_useful = True
+                                if pending := self._pending.pop(number, None):
+                                    pending.settle(answer)
