@@ -1,0 +1,52 @@
+"""Reads kubeconfig files, with PyYAML alone: which contexts there are must be known before any client is loaded."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from devloop.core.contexts import Contexts, merge
+from devloop.errors import InputError, Where
+
+__all__ = ["kubeconfig_files", "read_contexts"]
+
+_RELATIVE = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+
+
+def kubeconfig_files(kubeconfig: str | os.PathLike[str] | None = None) -> tuple[Path, ...]:
+    """Return the kubeconfig files that are there: those given, else those of `KUBECONFIG`, else the user's own."""
+    named = os.fspath(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG") or "~/.kube/config"
+    paths = (Path(part).expanduser() for part in named.split(os.pathsep) if part)
+    return tuple(path for path in paths if path.is_file())
+
+
+def read_contexts(kubeconfig: str | os.PathLike[str] | None = None) -> Contexts:
+    """Return the contexts of the kubeconfig files; file names in them are made absolute.
+
+    Raises:
+        InputError: A file is not a kubeconfig.
+    """
+    return merge([_read(path) for path in kubeconfig_files(kubeconfig)])
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        config = yaml.load(path.read_bytes(), Loader=loader) or {}  # noqa: S506 - both are safe loaders
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(
+            f"kubeconfig `{path}` cannot be read: {_first_line(error)}", where=Where(path=str(path))
+        ) from error
+    if not isinstance(config, dict):
+        raise InputError(f"`{path}` is not a kubeconfig", where=Where(path=str(path)))
+    for plural, singular in (("clusters", "cluster"), ("users", "user")):
+        for entry in config.get(plural) or ():
+            content = entry.get(singular) or {}
+            content.update({key: str(path.parent / content[key]) for key in _RELATIVE if content.get(key)})
+    return config
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
