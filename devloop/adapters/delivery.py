@@ -183,7 +183,7 @@ class _Push(_Once):
 
     async def _is_there(self, ref: ImageRef) -> bool:
         target = seen_from_here(self._plan.registry, ref)
-        # With the user's credentials, and plain HTTP for registries on this machine. (`docker manifest inspect` fails at
-        # those that do not answer TLS at all.) Where it cannot be asked, pushing once more costs a HEAD a layer.
+        # With the user's credentials, and plain HTTP for registries on this machine. (`docker manifest inspect` fails
+        # at those that do not answer TLS at all.) Where it cannot be asked, pushing once more costs a HEAD a layer.
         answer = await self._asked(("docker", "buildx", "imagetools", "inspect", "--raw", str(target)))
         return answer is not None and not answer.exit_code
