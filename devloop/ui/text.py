@@ -28,8 +28,8 @@ __all__ = [
 ]
 
 _CONTROL: Final = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # cursor, screen, modes, colours
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f]).*?(?:\x07|\x1b\\|\x9c|$)"  # titles, links, device strings
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*(?:[@-~]|\Z)"  # cursor, screen, modes, colours
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f]).*?(?:\x07|\x1b\\|\x9c)"  # titles, links, device strings
     r"|\x1b[ -/]*[0-~]?"  # character sets, resets, what is left of a cut sequence
     r"|[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]",
     re.DOTALL,
