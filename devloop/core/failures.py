@@ -125,7 +125,11 @@ def _pod_failure(pod: Pod, events: Sequence[Event]) -> Failing | None:
     if any(container.running for container in pod.containers):
         return None
     # The last resort of the kubelet's messages, `Unable to attach or mount volumes: … timed out`, says nothing.
-    for event in sorted(reversed(events), key=lambda event: event.message.startswith("Unable to attach or mount")):
+    vague: list[Event] = []
+    telling: list[Event] = []
+    for event in reversed(events):
+        (vague if event.message.startswith("Unable to attach or mount") else telling).append(event)
+    for event in (*telling, *vague):
         if event.reason in ("FailedMount", "FailedAttachVolume"):
             detail = re.sub(r'^MountVolume\.\w+ failed for volume ("[^"]*") ?: ?', r"\1: ", event.message)
             message = f"a volume cannot be mounted: {detail}"
