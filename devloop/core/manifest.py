@@ -94,9 +94,12 @@ def _flatten(
 
 def _problems(value: Mapping[str, Any], mark: Mark, source: Source) -> Iterator[InputError]:
     """Yield what keeps a mapping from being an object."""
+    if "apiVersion" not in value and "kind" not in value:
+        yield source.error("not a Kubernetes object: `apiVersion` and `kind` are missing", mark)
+        return
     for name in ("apiVersion", "kind"):
         if value.get(name) is None:
-            yield source.error(f"an object without `{name}`", mark, _kind_hint(name, value))
+            yield source.error(f"an object without `{name}`", mark)
         elif not isinstance(value[name], str) or not value[name]:
             message = f"`{name}` must be text, not {_named(value[name])}"
             yield source.error(message, mark.at((name,)))
@@ -104,7 +107,7 @@ def _problems(value: Mapping[str, Any], mark: Mark, source: Source) -> Iterator[
     if metadata is not None and not isinstance(metadata, dict):
         yield source.error(f"`metadata` must be a mapping, not {_named(metadata)}", mark.at(("metadata",)))
         return
-    yield from _metadata_problems(str(value.get("kind") or "object"), metadata or {}, mark, source)
+    yield from _metadata_problems(str(value.get("kind")), metadata or {}, mark, source)
 
 
 def _metadata_problems(kind: str, metadata: Mapping[str, Any], mark: Mark, source: Source) -> Iterator[InputError]:
@@ -112,7 +115,7 @@ def _metadata_problems(kind: str, metadata: Mapping[str, Any], mark: Mark, sourc
     if not metadata.get("name"):
         generated = bool(metadata.get("generateName"))
         hint = "devloop finds its objects again by name: write `name` instead of `generateName`" if generated else None
-        yield source.error(f"a {kind} without `metadata.name`", at, hint)
+        yield source.error(f"{_article(kind)} `{kind}` without `metadata.name`", at, hint)
     for part in ("name", "namespace"):
         if not isinstance(metadata.get(part, ""), str | None):
             message = f"`metadata.{part}` must be text, not {_named(metadata[part])}"
@@ -128,10 +131,8 @@ def _metadata_problems(kind: str, metadata: Mapping[str, Any], mark: Mark, sourc
                 yield source.error(message, at.at((part, entry)), "write it in quotes")
 
 
-def _kind_hint(missing: str, value: Mapping[str, Any]) -> str | None:
-    if missing == "kind" and "apiVersion" not in value and not {"metadata", "spec"} & value.keys():
-        return "is this a Kubernetes manifest?"
-    return None
+def _article(word: str) -> str:
+    return "an" if word[:1].lower() in "aeiou" else "a"
 
 
 def _named(value: Any) -> str:
