@@ -4,8 +4,9 @@ Neither loses anything.
 """
 
 import json
+import math
 from collections.abc import AsyncIterable, Callable
-from typing import Final, TextIO
+from typing import TextIO
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
@@ -17,8 +18,6 @@ from devloop.ui.wording import Speakers, lines_of
 from devloop.ui.writer import Writer
 
 __all__ = ["JsonFront", "PlainFront", "json_line"]
-
-_AHEAD: Final = 10_000  # texts that may wait for a slow reader before the events themselves have to
 
 
 class PlainFront:
@@ -76,14 +75,14 @@ async def _pump(events: AsyncIterable[Event], text_of: Callable[[Event], str], s
     A cancelled pump has handed over all that it had read; the last of it is given a second to be written.
     """
     writer = Writer(stream)
-    send, receive = anyio.create_memory_object_stream[str](_AHEAD)
+    send, receive = anyio.create_memory_object_stream[str](math.inf)
     with receive:
         try:
             async with anyio.create_task_group() as tasks:
                 with send:
                     tasks.start_soon(_write_batches, receive, writer, tasks.cancel_scope, name="write lines")
                     async for event in events:
-                        await send.send(text_of(event))
+                        send.send_nowait(text_of(event))  # waiting would lose it when cancelled
         finally:
             writer.write_last("".join(_waiting(receive)))
 
