@@ -95,9 +95,11 @@ async def main(rounds: int) -> None:
             await measure("tag: devloop", rounds, lambda: builder.tag(image, ref))
             await measure("resolve: docker", rounds, command("docker", "image", "inspect", str(ref)))
             await measure("resolve: devloop", rounds, lambda: builder.resolve(str(ref)))
-            await measure("prune of one tag: devloop", 1, lambda: builder.prune(NAME, ()))
+            await measure("prune with nothing to remove: devloop", rounds, lambda: builder.prune(NAME, {image}))
+            await builder.prune(NAME, ())
             (context / "Dockerfile").write_text("FROM busybox\nCOPY file /file\nRUN echo begun; sleep 3600\n")
             times = [await cancelled(builder, request) for _ in range(5)]
+            await command("docker", "image", "prune", "--force", f"--filter=label={NAME}")()
             print(
                 f"{'from cancelling to no process left: devloop':58} {statistics.median(times):7.1f} {min(times):7.1f}"
             )

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from devloop.adapters.docker import DockerBuilder, Endpoint, Engine
+from devloop.adapters.docker.buildx import find_buildx
 from devloop.errors import ToolError, UnreachableError
 from devloop.model import ImageRef
 from devloop.runtime.ports import BuildLog, BuildProgress, BuildRequest, BuildStep
@@ -295,6 +296,8 @@ async def test_without_an_engine_the_error_says_where_it_was_looked_for(
 async def test_the_current_docker_context_is_honoured(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    plugin = find_buildx()
+    monkeypatch.setattr("devloop.adapters.docker.builder.find_buildx", lambda: plugin)  # it may be in the user's folder
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
@@ -329,6 +332,18 @@ async def test_a_buildx_without_json_progress_is_read_in_plain(
     with pytest.raises(ToolError, match=r"`\[2/2\] RUN echo boom; exit 3` failed with exit code 3 \(.*:2\)") as caught:
         await builder.build(make("FROM busybox\nRUN echo boom; exit 3\n"), ignore)
     assert caught.value.tail == ("boom",)
+
+
+async def test_a_docker_without_buildx_is_an_error_that_says_what_to_install(
+    builder: DockerBuilder, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = tmp_path / "docker"
+    bare.write_text("#!/bin/sh\necho \"docker: '$1' is not a docker command.\" >&2\nexit 1\n")
+    bare.chmod(0o755)
+    monkeypatch.setattr("devloop.adapters.docker.builder.find_buildx", lambda: (str(bare), "buildx"))
+    with pytest.raises(ToolError, match="docker has no buildx") as caught:
+        await builder.build(make("FROM busybox\n"), ignore)
+    assert "install" in (caught.value.hint or "")
 
 
 async def test_an_image_that_a_container_uses_survives_pruning(

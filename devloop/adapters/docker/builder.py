@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from devloop.adapters.docker.buildx import IMAGE_CONTEXT, build_arguments, can_print_json, find_buildx
+from devloop.adapters.docker.buildx import IMAGE_CONTEXT, Progress, build_arguments, find_buildx, known_progress
 from devloop.adapters.docker.engine import Engine, name_in_path, unreachable
 from devloop.adapters.docker.progress import BuildFailure, PlainReader, ProgressReader, RawJsonReader
 from devloop.core.delivery import EngineFacts, NodeFacts
@@ -37,7 +37,7 @@ class DockerBuilder:
         self.engine = engine or Engine()
         self._directory = directory
         self._buildx: tuple[str, ...] | None = None
-        self._speaks_json = True
+        self._progress = Progress.JSON
 
     async def __aenter__(self) -> Self:
         return self
@@ -57,8 +57,7 @@ class DockerBuilder:
         with tempfile.TemporaryDirectory(prefix="devloop-build-") as folder:
             metadata = Path(folder) / "metadata.json"
             reader, code = await self._run(request, metadata, report)
-            if code and not reader.understood and self._speaks_json and not await self._can_print_json():
-                self._speaks_json = False
+            if code and not reader.understood and await self._progress_is_other():
                 reader, code = await self._run(request, metadata, report)
             if code:
                 raise await self._failed(request, reader, code)
@@ -127,9 +126,9 @@ class DockerBuilder:
     ) -> tuple[ProgressReader, int]:
         if self._buildx is None:
             self._buildx = find_buildx()
-        reader: ProgressReader = RawJsonReader() if self._speaks_json else PlainReader()
+        reader: ProgressReader = RawJsonReader() if self._progress is Progress.JSON else PlainReader()
         command, *arguments = build_arguments(request)
-        extra = (f"--progress={'rawjson' if self._speaks_json else 'plain'}", f"--metadata-file={metadata}")
+        extra = (f"--progress={self._progress}", f"--metadata-file={metadata}")
 
         def receive(data: bytes) -> None:
             for told in reader.feed(data):
@@ -148,8 +147,17 @@ class DockerBuilder:
         quiet = {} if "BUILDX_GIT_LABELS" in os.environ else {"BUILDX_GIT_INFO": "false"}
         return {"DOCKER_CLI_HINTS": "false", **quiet, **dict(self.engine.endpoint.environment)}
 
-    async def _can_print_json(self) -> bool:
-        return await can_print_json(self._buildx or find_buildx(), self._environment())
+    async def _progress_is_other(self) -> bool:
+        """Return whether another way of telling progress was found to be the right one, after a first failure."""
+        known = await known_progress(self._buildx or find_buildx(), self._environment())
+        if known is None:
+            raise ToolError(
+                "docker has no buildx, which builds the images",
+                command=("docker", "buildx", "version"),
+                hint="install it: https://docs.docker.com/go/buildx/ (Debian, Ubuntu: the package `docker-buildx`)",
+            )
+        before, self._progress = self._progress, known
+        return before is not known
 
     async def _built(self, request: BuildRequest, metadata: Mapping[str, Any]) -> Digest:
         """Return the ID under which the engine holds the image.

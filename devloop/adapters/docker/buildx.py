@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,7 @@ from devloop.adapters.docker.endpoint import config_folder, docker_config
 from devloop.runtime.ports import BuildRequest
 from devloop.runtime.processes import capture
 
-__all__ = ["IMAGE_CONTEXT", "build_arguments", "can_print_json", "find_buildx"]
+__all__ = ["IMAGE_CONTEXT", "Progress", "build_arguments", "find_buildx", "known_progress"]
 
 IMAGE_CONTEXT: Final = "docker-image://"
 
@@ -62,11 +63,24 @@ def build_arguments(request: BuildRequest) -> Iterator[str]:
     yield request.context
 
 
-async def can_print_json(buildx: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Return whether this buildx knows `--progress=rawjson` (0.13 and later)."""
+class Progress(StrEnum):
+    """How a build can tell its progress."""
+
+    JSON = "rawjson"
+    PLAIN = "plain"
+
+
+async def known_progress(buildx: Sequence[str], environment: Mapping[str, str]) -> Progress | None:
+    """Return the best progress that this buildx can print, or None where there is no buildx.
+
+    JSON came with 0.13. A version that is no number is a build from source, and taken for a new one.
+    """
     answer = await capture((*buildx, "version"), env=environment)
+    if answer.exit_code:
+        return None
     version = _VERSION.search(answer.stdout)
-    return version is None or (int(version[1]), int(version[2])) >= (0, 13)
+    is_old = version is not None and (int(version[1]), int(version[2])) < (0, 13)
+    return Progress.PLAIN if is_old else Progress.JSON
 
 
 def _repeated(option: str, values: Sequence[str]) -> Iterator[str]:
