@@ -10,7 +10,8 @@ from anyio import AsyncContextManagerMixin, create_task_group
 from devloop.adapters.sync.channel import Channel, Executor
 from devloop.adapters.sync.session import SessionLostError
 from devloop.adapters.sync.transfer import transfer
-from devloop.core.sync_protocol import Lines, run_script
+from devloop.core.container_scripts import NOT_RESTARTED, NOT_SUPERVISED, Lines, restart_script, run_script
+from devloop.errors import ToolError
 from devloop.model import ContainerTarget, FileChange
 from devloop.runtime.ports import ContainerLostError, ExecExit, ExecOutput
 
@@ -41,13 +42,18 @@ class ExecSyncer(AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        failure: Exception | None = None
         async with create_task_group() as tasks:
             self._tasks = tasks
             try:
                 yield self
+            except Exception as error:  # noqa: BLE001 - raised again below, where no group wraps it
+                failure = error
             finally:
                 self.attend(())
                 self._tasks = None
+        if failure is not None:
+            raise failure
 
     def attend(self, targets: Collection[ContainerTarget]) -> None:
         """Keep a connection to each of these containers, and close those to others."""
@@ -89,9 +95,32 @@ class ExecSyncer(AsyncContextManagerMixin):
         Raises:
             ContainerLostError: The container or the connection is gone.
         """
+        return await self._execute(target, (run_script(), "sh", command), report)
+
+    async def restart(self, target: ContainerTarget) -> None:
+        """Restart the container's process (deployed under devloop's supervisor) without a new container.
+
+        Raises:
+            ToolError: It does not run under the supervisor, or did not end and start again in time.
+            ContainerLostError: The container or the connection is gone.
+        """
+        said: list[str] = []
+        code = await self._execute(target, (restart_script(),), said.append)
+        where = f"container `{target.container}` of pod `{target.pod}`"
+        match code:
+            case 0:
+                return
+            case _ if code == NOT_SUPERVISED:
+                message = f"{where} does not run under devloop's supervisor, so its process cannot be restarted"
+            case _ if code == NOT_RESTARTED:
+                message = f"the process of {where} did not start again within 15 s"
+            case _:
+                message = f"the process of {where} could not be restarted"
+        raise ToolError(message, exit_code=code, tail=said[-5:])
+
+    async def _execute(self, target: ContainerTarget, script: Sequence[str], report: Callable[[str], None]) -> int:
         out, err = Lines(report), Lines(report)
-        arguments = ("sh", "-c", run_script(), "sh", command)
-        async with self._cluster.exec(target, arguments, stdin=True) as stream:
+        async with self._cluster.exec(target, ("sh", "-c", *script), stdin=True) as stream:
             while True:
                 match await stream.receive():
                     case ExecOutput(data=data, stderr=stderr):

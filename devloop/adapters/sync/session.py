@@ -7,7 +7,8 @@ from typing import Final
 import anyio
 from anyio import CancelScope, create_memory_object_stream, create_task_group
 
-from devloop.core.sync_protocol import Acknowledged, Answers, Frame, Greeting, Refusal, reason
+from devloop.core.sync_answers import Acknowledged, Answers, Greeting, Refusal, reason
+from devloop.core.sync_protocol import Frame
 from devloop.errors import ToolError
 from devloop.runtime.ports import ContainerLostError, ExecExit, ExecOutput, ExecStream, SyncRefusedError
 
@@ -49,7 +50,7 @@ class Pending:
             case Acknowledged():
                 return
             case Refusal() as refusal:
-                raise SyncRefusedError(reason(refusal, self.frame, self._container), tail=refusal.words)
+                raise SyncRefusedError(reason(refusal, self.frame.places, self._container), tail=refusal.words)
             case None:
                 self._abort()
                 raise SessionLostError
@@ -59,7 +60,7 @@ class Session:
     """A running shell.
 
     Args:
-        stream: The shell's streams; it was started with `core.sync_protocol.loop_script(token)`.
+        stream: The shell's streams; it was started with `core.sync_script.loop_script(token)`.
         token: The connection's token.
         container: The container's name, for messages.
     """

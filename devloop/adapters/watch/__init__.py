@@ -78,18 +78,29 @@ class _Watching(AsyncContextManagerMixin):
     async def __asynccontextmanager__(self) -> AsyncGenerator[ObjectReceiveStream[Hint]]:
         thread = CapacityLimiter(1)  # of its own: it is held for as long as we watch
         hints = _Hints()
+        failure: Exception | None = None
+
+        def push(hint: Hint) -> None:
+            from_thread.run_sync(hints.push, hint)
+
+        async def run() -> None:
+            await to_thread.run_sync(self._source.run, push, limiter=thread)
+
         try:
             await to_thread.run_sync(self._source.start, limiter=thread)
             async with create_task_group() as tasks:
-                push = lambda hint: from_thread.run_sync(hints.push, hint)  # noqa: E731 (it is called in the thread)
-                tasks.start_soon(lambda: to_thread.run_sync(self._source.run, push, limiter=thread), name="watch")
+                tasks.start_soon(run, name="watch files")
                 try:
                     yield hints
+                except Exception as error:  # noqa: BLE001 - raised again below, where no group wraps it
+                    failure = error
                 finally:
                     self._source.stop()
         finally:
             self._source.stop()
             hints.close()
+        if failure is not None:
+            raise failure
 
 
 class _Hints(ObjectReceiveStream[Hint]):
