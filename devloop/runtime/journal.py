@@ -9,19 +9,19 @@ __all__ = ["Journal"]
 
 
 class Journal:
-    """Folds the stream of events into one decision for each node.
+    """Folds the stream of events into one decision for each node."""
 
-    Args:
-        decisions: Those of earlier sessions.
-    """
-
-    def __init__(self, decisions: Mapping[str, Mapping[str, Any]]) -> None:
-        self._decisions: dict[str, dict[str, Any]] = {node: dict(each) for node, each in decisions.items()}
+    def __init__(self) -> None:
+        self._decisions: dict[str, dict[str, Any]] = {}
 
     @property
     def decisions(self) -> dict[str, dict[str, Any]]:
         """For each node (`kind:name`): `at`, `action`, `reasons`, `outcome`, and `seconds` once it is over."""
         return self._decisions
+
+    def remember(self, decisions: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take in the decisions of earlier sessions; those of this one stand."""
+        self._decisions = {**{node: dict(each) for node, each in decisions.items()}, **self._decisions}
 
     def take(self, event: Event) -> None:
         """Take in one event."""

@@ -4,7 +4,7 @@ Workers and watchers only send inputs; nobody else changes the state. The loop n
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -35,7 +35,7 @@ from devloop.runtime.execute import execute
 from devloop.runtime.journal import Journal
 from devloop.runtime.observe import Observation, Observer
 from devloop.runtime.pods import PodBoard
-from devloop.runtime.ports import Forwarder, Saved, Store, Syncer, Tailer
+from devloop.runtime.ports import Forwarder, PortState, Saved, Store, Syncer, Tailer
 from devloop.runtime.tools import Tools
 
 __all__ = ["Loop", "Surroundings"]
@@ -55,6 +55,7 @@ class Surroundings:
         syncer: Copies files into containers, or None.
         tailer: Follows logs, or None.
         forwarder: Carries local ports, or None.
+        tell_port: Tells whether a local port could be opened.
     """
 
     project: str
@@ -64,6 +65,7 @@ class Surroundings:
     syncer: Syncer | None = None
     tailer: Tailer | None = None
     forwarder: Forwarder | None = None
+    tell_port: Callable[[PortState], None] = lambda _: None
 
 
 @dataclass(slots=True)
@@ -111,6 +113,7 @@ class Loop:
         self._pods = PodBoard(bus.emit)
         self._settled = anyio.Event()
         self._steps: Mapping[NodeId, Step] = {}
+        self._unhealthy: tuple[NodeId, ...] = ()
         self._wake_saver = anyio.Event()
 
     # --- for those who drive the session ------------------------------------------------------------------------
@@ -129,6 +132,21 @@ class Loop:
     def steps(self) -> Mapping[NodeId, Step]:
         """What each node does or waits for."""
         return self._steps
+
+    @property
+    def graph(self) -> Graph:
+        """The nodes to go by; empty before the first look."""
+        return self._observation.graph if self._observation else Graph()
+
+    @property
+    def unhealthy(self) -> tuple[NodeId, ...]:
+        """The nodes that failed, or wait for one that did."""
+        return self._unhealthy
+
+    @property
+    def troubles(self) -> Mapping[NodeId, str]:
+        """Why each of them is held."""
+        return {node: step.reason for node, step in self._steps.items() if isinstance(step, Waiting)}
 
     @property
     def forwards(self) -> tuple[ForwardRule, ...]:
@@ -244,13 +262,14 @@ class Loop:
                 self._bus.emit(ProjectRejected(node=node.id, problems=found))
 
     async def _forward(self, rules: tuple[ForwardRule, ...]) -> None:
-        graph = self._observation.graph if self._observation else Graph()
-        wanted = tuple(rule for rule in rules if NodeId(Kind.SERVICE, rule.service) in graph.nodes)
+        wanted = tuple(rule for rule in rules if NodeId(Kind.SERVICE, rule.service) in self.graph.nodes)
         if wanted == self._forwards:
             return
-        self._forwards = wanted
+        before, self._forwards = self._forwards, wanted
         if self._around.forwarder is not None:
-            await self._around.forwarder.serve(wanted)
+            for state in await self._around.forwarder.serve(wanted):
+                if state.rule not in before or state.error is not None:
+                    self._around.tell_port(state)
 
     # --- pods ---------------------------------------------------------------------------------------------------
 
@@ -356,6 +375,7 @@ class Loop:
 
     def _settle(self, decision: Decision) -> bool:
         rejected = self._observation is not None and bool(self._observation.project.errors)
+        self._unhealthy = decision.unhealthy
         healthy = not decision.unhealthy and not rejected
         if self._round.open:
             self._round.open = False

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import anyio
 from anyio.abc import ByteStream, ObjectReceiveStream, TaskGroup
 
+from devloop.adapters.kube import about
 from devloop.adapters.kube.apply import Applier
 from devloop.adapters.kube.config import read_contexts
 from devloop.adapters.kube.connect import Nodes, connect
@@ -29,7 +30,7 @@ from devloop.core.contexts import Context, choose
 from devloop.core.manifest import Manifest
 from devloop.core.pods import Pod
 from devloop.core.rollout import Failing, Progressing, Rollout
-from devloop.model import ObjectKey
+from devloop.model import Document, ObjectKey
 from devloop.runtime.ports import Applied, ContainerLostError, ContainerTarget, ExecStream, LiveObject
 
 __all__ = ["KubeCluster"]
@@ -142,6 +143,14 @@ class KubeCluster:
     async def objects(self) -> tuple[LiveObject, ...]:
         """See `ports.Cluster.objects`."""
         return await live_objects(self._session, await self._inventory.wider(), self._selector)
+
+    async def nodes(self) -> tuple[Document, ...]:
+        """Return the cluster's nodes; nothing where they may not be listed."""
+        return await about.nodes(self._session)
+
+    async def local_registry(self) -> str | None:
+        """Return what the cluster announces about a local registry, or None."""
+        return await about.local_registry(self._session)
 
     # --- what runs -------------------------------------------------------------------------------------------
 

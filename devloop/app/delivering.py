@@ -1,0 +1,74 @@
+"""The delivery of a session: how images reach the cluster is found out when the first one has to."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import anyio
+
+from devloop.adapters.delivery import delivery_for
+from devloop.adapters.docker import DockerBuilder
+from devloop.core.contexts import Context
+from devloop.core.delivery import RegistryFacts, announced_registry, choose, named_registry, node_facts
+from devloop.model import Digest, Document, ImageRef
+from devloop.runtime.ports import Delivery
+
+__all__ = ["LateDelivery"]
+
+
+class _Nodes(Protocol):
+    """What the choice needs to know of a cluster."""
+
+    async def nodes(self) -> tuple[Document, ...]:
+        """Return the cluster's nodes; nothing where they may not be listed."""
+
+    async def local_registry(self) -> str | None:
+        """Return what the cluster says about its local registry, or None."""
+
+
+class LateDelivery:
+    """Implements `Delivery` by the way that suits the cluster and the engine.
+
+    Args:
+        cluster: The cluster.
+        builder: Whose engine holds the images.
+        context: The context.
+        registry: What `project(registry=…)` names, or None.
+    """
+
+    def __init__(self, cluster: _Nodes, builder: DockerBuilder, context: Context | None, registry: str | None) -> None:
+        self._cluster = cluster
+        self._builder = builder
+        self._context = context
+        self._registry = registry
+        self._lock = anyio.Lock()
+        self._chosen: Delivery | None = None
+
+    async def deliver(self, image: Digest, ref: ImageRef, report: Callable[[str], None]) -> ImageRef:
+        """Make the image available to every node; return the reference that manifests must use."""
+        return await (await self._delivery()).deliver(image, ref, report)
+
+    async def has(self, image: Digest, ref: ImageRef) -> bool:
+        """Return whether the cluster already can get the image."""
+        return await (await self._delivery()).has(image, ref)
+
+    async def _delivery(self) -> Delivery:
+        async with self._lock:
+            if self._chosen is None:
+                self._chosen = await self._choose()
+            return self._chosen
+
+    async def _choose(self) -> Delivery:
+        nodes = tuple(node_facts(each) for each in await self._cluster.nodes())
+        plan = choose(
+            self._context.name if self._context else "",
+            nodes,
+            await self._builder.facts(nodes),
+            await self._registry_facts(),
+        )
+        return delivery_for(plan, self._builder, dict(self._builder.engine.endpoint.environment))
+
+    async def _registry_facts(self) -> RegistryFacts | None:
+        if self._registry is not None:
+            return named_registry(self._registry)
+        said = await self._cluster.local_registry()
+        return announced_registry(said) if said else None

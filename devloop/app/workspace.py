@@ -1,0 +1,126 @@
+"""A project opened for reading: its devfile, its files, what earlier sessions left, and where it would be deployed."""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from devloop.adapters.devfile import PythonDevfile
+from devloop.adapters.files import DiskFiles
+from devloop.adapters.kube.config import read_contexts
+from devloop.adapters.state import FileStore, state_directory
+from devloop.adapters.watch import FileWatcher
+from devloop.app.options import Options, find_devfile
+from devloop.core.contexts import Context, choose
+from devloop.core.graph import Graph
+from devloop.dsl import ProjectSpec
+from devloop.errors import InputError, InputErrors
+from devloop.runtime.discover import Project, discover
+from devloop.runtime.observe import Observation, Observer
+from devloop.runtime.ports import Loaded
+
+__all__ = ["Place", "Workspace", "place_of"]
+
+_NO_CONTEXT = "docker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where services would be deployed.
+
+    Attributes:
+        context: The context, or None when there is none that may be used (`problem` says why).
+        namespace: The namespace of objects that name none.
+        problem: Why there is no context.
+    """
+
+    context: Context | None
+    namespace: str
+    problem: InputError | None = None
+
+    @property
+    def name(self) -> str:
+        """What the state of earlier sessions is kept under."""
+        return f"{self.context.name if self.context else _NO_CONTEXT}/{self.namespace}"
+
+
+def place_of(options: Options, spec: ProjectSpec) -> Place:
+    """Return where services would be deployed; nothing is asked of any cluster."""
+    try:
+        contexts = read_contexts(options.kubeconfig)
+        context = choose(contexts, named=options.context, allowed=spec.contexts)
+    except InputError as error:
+        return Place(context=None, namespace=options.namespace or spec.namespace or "default", problem=error)
+    return Place(context=context, namespace=options.namespace or spec.namespace or context.namespace or "default")
+
+
+class Workspace:
+    """A project's files, opened.
+
+    Args:
+        options: What is asked for.
+
+    Raises:
+        InputError: There is no devfile.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.devfile = PythonDevfile(find_devfile(options.devfile))
+        self.root: Path = self.devfile.root
+        self.state = state_directory(self.root)
+        self.files = DiskFiles(self.root, self.state)
+        self.watcher = FileWatcher(self.root)
+
+    def load(self) -> Loaded:
+        """Return what the devfile declares, mistakes included."""
+        return self.devfile.load()
+
+    def name(self, spec: ProjectSpec) -> str:
+        """Return the project's name, fit for a label."""
+        name = re.sub(r"[^a-z0-9-]+", "-", (spec.name or self.root.name).lower()).strip("-")
+        return name[:63].rstrip("-") or "project"
+
+    def store(self, place: Place) -> FileStore:
+        """Return what outlives sessions at a place."""
+        return FileStore(self.state, place.name)
+
+    def observer(self, namespace: str) -> Observer:
+        """Return the observer of the nodes that are asked for."""
+        return Observer(self.discover(namespace), self.files, self.watcher, self.narrow)
+
+    def discover(self, namespace: str) -> Callable[[], Project]:
+        """Return what reads the project afresh."""
+        return lambda: discover(
+            self.devfile,
+            self.files,
+            root=str(self.root),
+            given=self.options.settings,
+            environment=os.environ,
+            namespace=namespace,
+        )
+
+    def narrow(self, graph: Graph) -> Graph:
+        """Return the graph of the nodes that are asked for.
+
+        Raises:
+            InputError: There is no such node.
+        """
+        if not self.options.nodes:
+            return graph
+        return graph.closure([graph.find(name) for name in self.options.nodes])
+
+    async def look(self, namespace: str) -> Observation:
+        """Return the project as it is now.
+
+        Raises:
+            InputErrors: Its files have mistakes.
+        """
+        observation = await self.observer(namespace).look()
+        mistakes = observation.project.errors or tuple(
+            each for node in observation.graph.nodes.values() for each in node.problems
+        )
+        if mistakes:
+            raise InputErrors(mistakes)
+        return observation
