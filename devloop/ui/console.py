@@ -25,7 +25,7 @@ from devloop.events import Event
 from devloop.model import NodeId
 from devloop.ui.live import live_lines
 from devloop.ui.screen import Line, Screen
-from devloop.ui.text import glyphs
+from devloop.ui.text import cells, glyphs
 from devloop.ui.view import EMPTY, Working, fold
 from devloop.ui.wording import Speakers, lines_of
 from devloop.ui.writer import Writer
@@ -221,7 +221,7 @@ class _Painter:
             part.style.render(part.text, color_system=self._colours) if part.style else part.text
             for part in self._console.render(text, self._wide)
         ]
-        return Line("".join(painted).rstrip("\n"), text.cell_len)
+        return Line("".join(painted).rstrip("\n"), cells(text.plain))
 
 
 # --- the terminal ------------------------------------------------------------------------------------------

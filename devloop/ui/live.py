@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 
-from rich.cells import cell_len
 from rich.text import Text
 
 from devloop.model import Kind
-from devloop.ui.text import Glyphs, clean, crop, duration
+from devloop.ui.text import Glyphs, cells, clean, crop, duration
 from devloop.ui.view import (
     Cancelled,
     Failed,
@@ -59,11 +58,16 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """How wide the columns are, for all rows."""
+    """How wide the columns are; a narrow terminal has none for the kind, and no words for what the signs say."""
 
     name: int
     kind: int
     text: int
+    total: int
+
+    @property
+    def narrow(self) -> bool:
+        return not self.kind
 
 
 def live_lines(
@@ -103,12 +107,14 @@ def _rule(view: View, width: int, now: float, glyphs: Glyphs) -> Text:
     mood, status = _status(view, now)
     line = glyphs.rule
     right = f" {crop(status, max(width - 6, 0), glyphs.ellipsis)} " if status else ""
-    room = width - cell_len(right) - 4
+    room = width - cells(right) - 4
     left = f" {crop(_title(view, glyphs), room - 2, glyphs.ellipsis)} " if room > 4 else ""
-    fill = max(width - cell_len(left) - cell_len(right) - 4, 0)
-    return Text.assemble(
+    fill = max(width - cells(left) - cells(right) - 4, 0)
+    rule = Text.assemble(
         (line * 2, "dim"), (left, "bold"), (line * fill, "dim"), (right, mood.value), (line * 2, "dim")
     )
+    rule.truncate(width)
+    return rule
 
 
 def _title(view: View, glyphs: Glyphs) -> str:
@@ -139,9 +145,9 @@ def _status(view: View, now: float) -> tuple[_Mood, str]:
 
 
 def _columns(nodes: Sequence[NodeView], width: int) -> _Columns:
-    name = min(max((cell_len(node.node.name) for node in nodes), default=0), 24, max(width // 3, 1))
+    name = min(max((cells(clean(node.node.name)) for node in nodes), default=0), 24, max(width // 3, 1))
     kind = _KIND + 2 if width >= 60 else 0
-    return _Columns(name=name, kind=kind, text=max(width - 2 - name - 2 - kind - _TIME - 2, 0))
+    return _Columns(name=name, kind=kind, text=max(width - 2 - name - 2 - kind - _TIME - 2, 0), total=width)
 
 
 def _line(node: NodeView, row: _Row, layout: _Columns, glyphs: Glyphs, colours: Mapping[str, str]) -> Text:
@@ -152,16 +158,17 @@ def _line(node: NodeView, row: _Row, layout: _Columns, glyphs: Glyphs, colours: 
         _Mood.WARN: glyphs.warn,
         _Mood.QUIET: glyphs.quiet,
     }[row.mood]
-    name = crop(node.node.name, layout.name, glyphs.ellipsis)
+    name = crop(clean(node.node.name), layout.name, glyphs.ellipsis)
     line = Text.assemble((sign, row.mood.value), " ", (name, colours.get(node.node.name, "")))
-    line.append(" " * (layout.name - cell_len(name) + 2))
+    line.append(" " * (layout.name - cells(name) + 2))
     if layout.kind:
         line.append(node.node.kind.value.ljust(layout.kind), "dim")
-    word = row.word.ljust(_WORD) + " " if row.detail else row.word
+    word = row.word if not row.detail else "" if layout.narrow else f"{row.word:{_WORD}} "
     style = row.mood.value if row.mood in {_Mood.BAD, _Mood.WARN, _Mood.QUIET} else ""
     text = crop(word + row.detail, layout.text, glyphs.ellipsis)
     line.append(text[: len(word)], style).append(text[len(word) :], "dim" if row.mood is _Mood.QUIET else "")
-    line.append(" " * (layout.text - cell_len(text) + 2)).append(row.time.rjust(_TIME), "dim")
+    line.append(" " * (layout.text - cells(text) + 2)).append(row.time.rjust(_TIME), "dim")
+    line.truncate(layout.total)
     return line
 
 

@@ -103,7 +103,7 @@ class Speakers:
     def _tag(self, name: str, *, devloop: bool) -> str:
         self.colours = colours(self._names)
         width = min(max(map(len, (*self._names, _PROJECT))), _WIDEST)
-        text = f"{pad(crop(name, width), width)} {self._bar} "
+        text = f"{pad(crop(clean(name), width), width)} {self._bar} "
         if not self._colour:
             return text
         return ansi(text, "dim" if devloop else self.colours.get(name, ""))
