@@ -194,8 +194,8 @@ async def test_a_cache_that_is_not_there_yet_is_no_error(builder: DockerBuilder,
 
 
 async def test_what_the_builder_cannot_do_is_told_in_its_own_words(builder: DockerBuilder, make: Make) -> None:
-    request = make("FROM busybox\n", cache_to=("type=local,dest=cache",))
-    with pytest.raises(ToolError, match=r"the build of `app` failed: Cache export is not supported for the docker"):
+    request = make("FROM busybox\n", cache_to=("type=no-such-cache",))
+    with pytest.raises(ToolError, match=r"the build of `app` failed: .*[Cc]ache export"):
         await builder.build(request, ignore)
 
 
