@@ -11,12 +11,12 @@ from devloop.core.build_model import (
     BaseConfig,
     BaseUse,
     BuildFacts,
-    Stage,
 )
 from devloop.core.build_scope import GlobalScope, Scope, global_scope
 from devloop.core.build_stage import Problem, StageReader
 from devloop.core.dockerfile_syntax import Dockerfile, Instruction, parse_trigger
 from devloop.core.expansion import ExpansionError, Lexer
+from devloop.core.stages import Stage
 from devloop.errors import InputError, InputErrors, Where
 
 __all__ = ["build_facts"]
@@ -230,6 +230,7 @@ class _Reading:
         if stage.base is not None and not stage.replaced:
             scope = self.readers[stage.base].scope.continued()
         reader = StageReader(
+            index=stage.index,
             scope=scope,
             config=replace(base, triggers=()),
             globals=self.globals,

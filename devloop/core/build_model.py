@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 from devloop.core.links import followed
+from devloop.core.narrowing import narrowed
 from devloop.core.patterns import NO_IGNORE, IgnoreRules
 from devloop.core.sources import Source, table_of
+from devloop.core.stages import Stage, Unknown
 
 __all__ = [
     "UNKNOWN_BASE",
@@ -14,28 +16,8 @@ __all__ = [
     "BaseConfig",
     "BaseUse",
     "BuildFacts",
-    "Copy",
-    "CopySource",
     "Feature",
-    "MakeDirectory",
-    "Operation",
-    "Run",
-    "Stage",
-    "Unknown",
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unknown:
-    """Something that cannot be known from the file; devloop then takes the safe side.
-
-    Attributes:
-        message: What cannot be known and what is assumed instead.
-        line: The line of the Dockerfile.
-    """
-
-    message: str
-    line: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,104 +82,10 @@ class Argument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """Syntax that not every engine has: `heredoc`, `copy --link`, `copy --parents`, `run --mount`…"""
+    """Syntax that not every engine has, by name: `heredoc`, `copy --link`, `run --mount`."""
 
     name: str
     line: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopySource:
-    """One source of a copy, relative to the root that it is copied from.
-
-    Attributes:
-        pattern: A name or glob; empty for everything.
-        below: With `--parents`, the pattern below `pattern`.
-    """
-
-    pattern: str
-    below: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copy:
-    """A `COPY` or `ADD`.
-
-    Attributes:
-        line: Its line.
-        stage: The stage that it copies from, or None.
-        image: The image that it copies from, or None. Without either it copies from the context.
-        sources: What it copies; None in the place of a source that is not known.
-        documents: The names of its heredocs.
-        remote: Whether it also fetches something.
-        destination: An absolute path, or None when it is not known.
-        into_directory: Whether the destination is a directory for certain, by the way it is written.
-        excludes: The patterns of `--exclude`.
-        unpacks: Whether archives are unpacked.
-        link: Whether the layer is made apart from what lies below it.
-    """
-
-    line: int
-    stage: int | None = None
-    image: str | None = None
-    sources: tuple[CopySource | None, ...] = ()
-    documents: tuple[str, ...] = ()
-    remote: bool = False
-    destination: str | None = None
-    into_directory: bool = False
-    excludes: tuple[str, ...] = ()
-    unpacks: bool = False
-    link: bool = False
-
-    @property
-    def from_context(self) -> bool:
-        """Whether the sources are files of the context."""
-        return self.stage is None and self.image is None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A `RUN`, which may read and write anything in its stage.
-
-    Attributes:
-        line: Its line.
-        stages: The stages that it mounts.
-    """
-
-    line: int
-    stages: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MakeDirectory:
-    """A `WORKDIR`; the path is None when it is not known."""
-
-    line: int
-    path: str | None
-
-
-Operation: TypeAlias = Copy | Run | MakeDirectory
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """A stage that the build needs.
-
-    Attributes:
-        index: Its place among all stages of the file.
-        name: Its name, or None.
-        line: The line of its `FROM`.
-        base: The stage that it continues, or None.
-        image: The image that it starts from, or None when it starts from a stage or from nothing.
-        operations: What happens to its file system, in order.
-    """
-
-    index: int
-    name: str | None
-    line: int
-    base: int | None
-    image: str | None
-    operations: tuple[Operation, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,8 +166,21 @@ class BuildFacts:
         """Return False when nothing in this directory of the context can be an input."""
         return table_of(self.sources).reads_below(directory)
 
-    def inputs(self, paths: Iterable[str], ignore: IgnoreRules = NO_IGNORE) -> dict[str, tuple[Source, ...]]:
-        """Return those of `paths` that are inputs of the build, each with the sources that read it."""
-        table = table_of(self.sources)
+    def inputs(
+        self, paths: Iterable[str], ignore: IgnoreRules = NO_IGNORE, links: Mapping[str, str] | None = None
+    ) -> dict[str, tuple[Source, ...]]:
+        """Return those of `paths` that are inputs of the build, each with the sources that read it.
+
+        This is narrower than `selects`: knowing all files, it leaves out what only reaches a stage of which something
+        else is taken.
+
+        Args:
+            paths: The files and links of the context.
+            ignore: Its `.dockerignore`.
+            links: The text of each of the links, by its path.
+        """
+        sources = followed(self.sources, links or {})
+        table = table_of(sources)
         selected = ((path, table.selects(path)) for path in paths)
-        return {path: sources for path, sources in selected if sources and not ignore.excludes(path)}
+        found = {path: by for path, by in selected if by and not ignore.excludes(path)}
+        return found if links else narrowed(found, self.stages)

@@ -7,29 +7,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from devloop.core.build_model import (
-    BaseConfig,
-    BaseUse,
-    Copy,
-    CopySource,
-    Feature,
-    MakeDirectory,
-    Operation,
-    Run,
-    Unknown,
-)
+from devloop.core.build_model import BaseConfig, BaseUse, Feature
 from devloop.core.build_scope import GlobalScope, Scope, Value
 from devloop.core.dockerfile_syntax import Instruction, heredoc_of
 from devloop.core.expansion import ExpansionError
 from devloop.core.patterns import Glob, PatternError, clean, is_glob
 from devloop.core.sources import Source, SourceKind, context_path
+from devloop.core.stages import Copy, CopySource, MakeDirectory, Operation, Run, Unknown
 
 __all__ = ["Problem", "StageReader"]
 
 _REMOTE: Final = re.compile(r"https?://|git://|ssh://|git@|[\w.-]+@[\w.-]+:", re.ASCII)
 
 
-class Problem(Exception):  # noqa: N818
+class Problem(Exception):
     """A mistake in the instruction at hand; whoever catches it adds the place.
 
     Args:
@@ -48,10 +39,11 @@ class StageReader:
     """What is known of a stage while its instructions are read, in order.
 
     Attributes:
+        index: Its place in the file.
         scope: Its variables.
         config: What an image made of it would hand on.
         globals: The variables of the file.
-        find_stage: Returns the index of the stage that a `--from` names, or None; raises Problem when it comes too late.
+        find_stage: Returns the index of the stage that a `--from` names, or None; raises Problem when it comes late.
         operations: What the stage does to its file system.
         sources: What it reads of the context.
         bases: The images from outside that it copies from or mounts.
@@ -60,6 +52,7 @@ class StageReader:
         recipe: Its instructions.
     """
 
+    index: int
     scope: Scope
     config: BaseConfig
     globals: GlobalScope
@@ -213,6 +206,7 @@ class StageReader:
                         line=instruction.line,
                         instruction=instruction.text.strip(),
                         excludes=copy.excludes if source else (),
+                        stage=self.index,
                     )
                 )
 
@@ -265,18 +259,19 @@ class StageReader:
     # --- RUN --------------------------------------------------------------------------------------------------------
 
     def _run(self, instruction: Instruction) -> None:
-        stages: list[int] = []
+        mounts: list[tuple[int, str]] = []
         for flag in instruction.flags:
             if flag.name != "mount":
                 self._feature(f"run --{flag.name}", instruction)
                 continue
             self._feature("run --mount", instruction)
-            stage = self._mount(dict(_mount_fields(flag.value or "")), instruction)
-            if stage is not None:
-                stages.append(stage)
-        self.operations.append(Run(line=instruction.line, stages=tuple(stages)))
+            mount = self._mount(dict(_mount_fields(flag.value or "")), instruction)
+            if mount is not None:
+                mounts.append(mount)
+        self.operations.append(Run(line=instruction.line, mounts=tuple(mounts)))
 
-    def _mount(self, fields: dict[str, str], instruction: Instruction) -> int | None:
+    def _mount(self, fields: dict[str, str], instruction: Instruction) -> tuple[int, str] | None:
+        """Note what a mount reads, and return the stage that it mounts, with the path there."""
         origin = fields.get("from", "")
         if re.search(r"\$.", origin):
             raise Problem("`from` cannot hold a variable", "start a stage `FROM` the argument and mount that stage")
@@ -299,9 +294,11 @@ class StageReader:
                 pass
             case other:
                 raise Problem(f"unknown type of mount `{other}`", "the types are bind, cache, secret, ssh and tmpfs")
+        source = values.get("source", Value(text=""))
         if origin:
-            return self._from(origin, instruction, by_index=False)[0]
-        self._bind(values.get("source", Value(text="")), instruction)
+            stage, _ = self._from(origin, instruction, by_index=False)
+            return None if stage is None else (stage, "" if source.doubtful else context_path(source.text))
+        self._bind(source, instruction)
         return None
 
     def _bind(self, source: Value, instruction: Instruction) -> None:
@@ -312,6 +309,7 @@ class StageReader:
                 pattern="" if source.doubtful else context_path(source.text),
                 kind=SourceKind.BIND,
                 line=instruction.line,
+                stage=self.index,
                 instruction=instruction.text.strip(),
             )
         )

@@ -13,12 +13,11 @@ from devloop.core.build_model import (
     BaseUse,
     BuildFacts,
     Feature,
-    Stage,
-    Unknown,
 )
 from devloop.core.dockerfile_syntax import Directive, Dockerfile, Flag, Heredoc, Instruction, parse
 from devloop.core.landing import Choice, Destinations, Landed, Landing, land
 from devloop.core.sources import Source, SourceKind
+from devloop.core.stages import Stage, Unknown
 
 __all__ = [
     "Argument",

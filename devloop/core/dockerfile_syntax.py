@@ -180,7 +180,7 @@ _AT_LEAST: Final[Mapping[str, int]] = {
 }  # fmt: skip
 
 
-class _SyntaxProblem(Exception):  # noqa: N818
+class _SyntaxProblem(Exception):
     """What is wrong with the instruction at hand; the reader adds the place."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from devloop.core.build_model import Unknown
 from devloop.core.links import Links
+from devloop.core.stages import Unknown
 
 __all__ = ["Choice", "ContextFiles", "Destinations", "File", "FileSystem", "Landed"]
 
@@ -89,6 +89,7 @@ class File:
         since: How many `RUN` instructions of this stage came before it.
         doubt: Why something else may be in its place.
         inside: Where it is instead, if its path is a directory.
+        entered: The stage and the line that took it from the context.
     """
 
     origin: str | None
@@ -97,6 +98,7 @@ class File:
     since: int = 0
     doubt: Unknown | None = None
     inside: str | None = None
+    entered: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +242,7 @@ class FileSystem:
     def put(self, path: str, file: File, *, line: int, inside: str | None = None) -> None:
         """Note that this file stands at `path` from here on, or else at `inside`."""
         self.make_directory(posixpath.dirname(path))
-        self.nodes[path] = File(file.origin, line, file.runs, len(self.runs), file.doubt, inside)
+        self.nodes[path] = File(file.origin, line, file.runs, len(self.runs), file.doubt, inside, file.entered)
 
     def doubt(self, path: str, why: Unknown, *, below: bool = False) -> None:
         """Note that the file at `path`, or any file below it, may have been replaced."""

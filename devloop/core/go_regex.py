@@ -7,12 +7,15 @@ character, without looking whether it stands inside brackets. Its quirks are kep
 import functools
 import re
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 __all__ = ["GO_SPACE", "PatternError", "check_glob", "compile_glob", "compile_moby"]
 
 # What Go's unicode.IsSpace accepts; str.isspace() takes a few control characters more.
-GO_SPACE: Final = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+GO_SPACE: Final = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f"
+    "\u205f\u3000"
+)
 
 _STAR: Final = "[^/]*"
 _ONE: Final = "[^/]"
@@ -41,6 +44,8 @@ _PERL_CLASSES: Final = {
     "w": "[0-9A-Za-z_]",
     "W": "[^0-9A-Za-z_]",
 }
+
+_Comparison: TypeAlias = Literal["exact", "prefix", "suffix", "regex"]
 
 
 class PatternError(ValueError):
@@ -144,44 +149,31 @@ def _join(tokens: list[str]) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def compile_moby(pattern: str) -> tuple[Literal["exact", "prefix", "suffix", "regex"], str]:
+def compile_moby(pattern: str) -> tuple[_Comparison, str]:
     """Return how moby/patternmatcher compares a path with this cleaned pattern, and with what.
 
     Raises:
         PatternError: The pattern becomes no valid regular expression.
     """
-    kind: Literal["exact", "prefix", "suffix", "regex"] = "exact"
+    kind: _Comparison = "exact"
     out: list[str] = []
     rest = pattern
     while rest:
         first, char, rest = len(rest) == len(pattern), rest[0], rest[1:]
-        match char:
-            case "*" if rest.startswith("*"):
-                rest = rest[1:].removeprefix("/")
-                if rest:
-                    out.append("(.*/)?")
-                    kind = "regex"
-                elif kind == "exact":
-                    kind = "prefix"
-                else:
-                    out.append(".*")
-                    kind = "regex"
-                if first:
-                    kind = "suffix"
-            case "*" | "?":
-                out.append(_STAR if char == "*" else _ONE)
-                kind = "regex"
-            case "." | "+" | "(" | ")" | "|" | "{" | "}" | "$":
-                out.append("\\" + char)
-            case "\\":
-                out.append("\\" + rest[:1])
-                rest = rest[1:]
-                kind = "regex"
-            case "[" | "]":
-                out.append(char)
-                kind = "regex"
-            case _:
-                out.append(char)
+        if char == "*" and rest.startswith("*"):
+            rest = rest[1:].removeprefix("/")
+            deep = _deep_comparison(kind, is_last=not rest)
+            out.append("(.*/)?" if rest else ".*")
+            kind = "suffix" if first else deep
+        elif char == "\\":
+            out.append(char + rest[:1])
+            rest = rest[1:]
+            kind = "regex"
+        elif char in "*?[]":
+            out.append({"*": _STAR, "?": _ONE}.get(char, char))
+            kind = "regex"
+        else:
+            out.append("\\" + char if char in ".+()|{}$" else char)
     match kind:
         case "prefix":
             return kind, pattern[:-2]
@@ -191,6 +183,10 @@ def compile_moby(pattern: str) -> tuple[Literal["exact", "prefix", "suffix", "re
             return kind, _python_regex("".join(out))
         case _:
             return kind, pattern
+
+
+def _deep_comparison(before: _Comparison, *, is_last: bool) -> _Comparison:
+    return "prefix" if is_last and before == "exact" else "regex"
 
 
 def _python_regex(go: str) -> str:

@@ -31,6 +31,7 @@ class Source:
         kind: Which instruction reads it.
         line: The line of the instruction in the Dockerfile.
         instruction: The instruction's text.
+        stage: The stage that it stands in.
         below: With `--parents`, the pattern that selects below `pattern`; None without it.
         excludes: The patterns of `--exclude`.
     """
@@ -39,6 +40,7 @@ class Source:
     kind: SourceKind
     line: int
     instruction: str
+    stage: int = 0
     below: str | None = None
     excludes: tuple[str, ...] = ()
 

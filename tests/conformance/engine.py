@@ -1,12 +1,13 @@
 """The real builder as a judge: what changes an image, what reaches the context, and where files land."""
 
 import io
-import os
 import subprocess
 import tarfile
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from devloop.core.dockerfile import BaseConfig, BuildFacts, build_facts, parse
 from devloop.core.patterns import NO_IGNORE, IgnoreRules
@@ -47,8 +48,7 @@ class Project:
     @property
     def facts(self) -> BuildFacts:
         """What devloop knows of it."""
-        facts = build_facts(parse(self.dockerfile), target=self.target, build_args=self.args, bases=self.bases)
-        return facts.following(self.links)
+        return build_facts(parse(self.dockerfile), target=self.target, build_args=self.args, bases=self.bases)
 
     @property
     def rules(self) -> IgnoreRules:
@@ -100,29 +100,28 @@ class Checkout:
         """
         return self._build("--quiet").decode().strip()
 
-    def image_id_with(self, changed: Iterable[str]) -> str:
-        """Return the id of the image when these paths are changed; afterwards they are as before."""
-        undo = [self._change(path) for path in changed]
-        try:
-            return self.image_id()
-        finally:
-            for path, before in undo:
-                path.unlink()
-                if isinstance(before, bytes):
-                    path.write_bytes(before)
-                elif before is not None:
-                    path.symlink_to(before)
+    def image_ids_with(self, changes: Iterable[tuple[str, ...]]) -> list[str]:
+        """Return the ids of the image for each of several sets of changed paths."""
+        with ThreadPoolExecutor(4) as pool:
+            return list(pool.map(self._image_id_with, changes))
 
-    def _change(self, path: str) -> tuple[Path, bytes | str | None]:
+    def _image_id_with(self, changed: tuple[str, ...]) -> str:
+        with TemporaryDirectory(dir=self.root.parent) as folder:
+            checkout = self.project.write(Path(folder))
+            for path in changed:
+                checkout.change(path)
+            return checkout.image_id()
+
+    def change(self, path: str) -> None:
+        """Change a file, make one that is not there, or let a link lead elsewhere."""
         where = self.root / path
         if where.is_symlink():
-            target = os.readlink(where)
+            target = self.project.relinked[path]
             where.unlink()
-            where.symlink_to(self.project.relinked.get(path, target))
-            return where, target
-        before = where.read_bytes() if where.exists() else None
-        place(self.root, path).write_bytes((before or b"") + b"\n# changed\n")
-        return where, before
+            where.symlink_to(target)
+        else:
+            with place(self.root, path).open("ab") as file:
+                file.write(b"\n# changed\n")
 
     def image(self) -> dict[str, str]:
         """Build it and return the files of the image with their contents; a link gives its target after `-> `."""

@@ -6,17 +6,23 @@ from typing import Final
 from tests.conformance.engine import Project
 
 _PATHS: Final = (
-    "a.txt", "b.txt", "c.md", ".rc", "src/a.txt", "src/b.py", "src/lib/a.txt", "src/lib/c.py", "src/.rc", "lib/a.txt", "lib/x/y.txt",
+    "a.txt", "b.txt", "c.md", ".rc", "src/a.txt", "src/b.py", "src/lib/a.txt", "src/.rc",
+    "lib/a.txt", "lib/x/y.txt",
 )  # fmt: skip
 _SOURCES: Final = (
-    ".", "src", "src/", "lib", "a.txt", "*.txt", "src/*", "*/a.txt", "src/lib", "?.*", "s*", "l*/x", "lib/x/..", "./b.txt", "/c.md",
-    ".rc", "[a-b].txt", "src/[^b]*", "*", "$S", "${S:-lib}", "${N}.txt",
+    ".", "src", "src/", "lib", "a.txt", "*.txt", "src/*", "*/a.txt", "src/lib", "?.*", "s*", "l*/x", "lib/x/..",
+    "./b.txt", "/c.md", ".rc", "[a-b].txt", "src/[^b]*", "*", "$S", "${S:-lib}", "${N}.txt",
 )  # fmt: skip
 _DESTINATIONS: Final = ("/", "/w/", "/w", ".", "x", "x/", "/w/lib", "../y/", "/w/a.txt", "$D", "/${N:-v}/", "./x/.")
 _RULES: Final = (
-    "src", "*.txt", "!a.txt", "**/a.txt", "!src/lib", "lib/*", "!lib", "src/**", "!**/*.py", "**/.rc", "./lib/", "# no", "  c.md ", "!",
-    "l?b/x", "*/*/*.txt", "[ab].txt", "!src", "*",
+    "src", "*.txt", "!a.txt", "**/a.txt", "!src/lib", "lib/*", "!lib", "src/**", "!**/*.py", "**/.rc",
+    "./lib/", "# no", "  c.md ", "!", "l?b/x", "*/*/*.txt", "[ab].txt", "!src", "*",
 )  # fmt: skip
+
+_LOOK: Final = (
+    "RUN mkdir -p /w; find / $(ls -d /m) -xdev -type f ! -path '/etc/*' ! -path '/bin/*' "
+    "| sort | xargs md5sum | md5sum >> /w/sum"
+)
 
 
 def generate(chance: random.Random) -> Project:
@@ -27,7 +33,10 @@ def generate(chance: random.Random) -> Project:
     for stage in range(count):
         base = chance.choice(("scratch", "scratch", "scratch", "busybox", *(f"s{each}" for each in range(stage))))
         lines.append(f"FROM {base} AS s{stage}")
-        lines += [_instruction(chance, stage) for _ in range(chance.randint(1, 5))]
+        instructions = [_instruction(chance, stage) for _ in range(chance.randint(1, 5))]
+        # What runs leaves a trace of all that it can see, and the image takes the trace: else the builder would find
+        # out that the run changed nothing.
+        lines += [*instructions, _LOOK] if base == "busybox" else [each for each in instructions if "RUN" not in each]
     rules = [rule for rule in chance.sample(_RULES, chance.randint(1, 5)) if rule != "!"]
     return Project(
         dockerfile="\n".join(lines) + "\n",
@@ -46,10 +55,16 @@ def _instruction(chance: random.Random, stage: int) -> str:
     if kind < 0.25:
         return f"WORKDIR {chance.choice(('/w', 'x', '/w/lib', '/$N', '..'))}"
     if kind < 0.45 and stage:
-        source = chance.choice(("/", "/w", "/w/", "/x*", "/w/*", "/w/lib", "/*/a.txt"))
+        source = chance.choice(("/", "/", "/w", "/w/", "/w/*", "/w/../w/."))
         return f"COPY --from={chance.choice((f's{stage - 1}', '0'))} {source} {destination}"
     if kind < 0.55:
-        return chance.choice(("RUN true", "RUN --mount=type=bind,source=src,target=/m true", "RUN --mount=target=/m true"))
+        return chance.choice(
+            (
+                _LOOK,
+                _LOOK.replace("RUN", "RUN --mount=source=src,target=/m"),
+                _LOOK.replace("RUN", "RUN --mount=target=/m"),
+            )
+        )
     if kind < 0.6:
         return f"ONBUILD COPY {chance.choice(_SOURCES)} {destination}"
     verb = chance.choice(("COPY", "COPY", "COPY", "COPY --link", "ADD"))

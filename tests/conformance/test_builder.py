@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from devloop.core.dockerfile import land
-from tests.conformance.engine import Checkout, Project, RefusedError
+from tests.conformance.engine import Checkout, RefusedError
 from tests.conformance.generated import generate
 from tests.conformance.projects import PROJECTS
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("_base_images")]
 
 SEED = int(os.environ.get("DEVLOOP_CONFORMANCE_SEED", "1"))
-COUNT = int(os.environ.get("DEVLOOP_CONFORMANCE_COUNT", "6"))
+COUNT = int(os.environ.get("DEVLOOP_CONFORMANCE_COUNT", "4"))
 
 
 @pytest.fixture(scope="module")
@@ -68,22 +68,19 @@ def test_generated_projects_are_read_as_the_builder_reads_them(tmp_path: Path, b
 
 def _check_inputs(checkout: Checkout, built: list[str]) -> None:
     project = checkout.project
-    inputs = project.facts.inputs((*project.paths, *project.absent), project.rules)
-    others = [path for path in (*project.paths, *project.absent) if path not in inputs]
+    every = (*project.paths, *project.absent)
+    inputs = project.facts.inputs(every, project.rules, project.links)
+    changeable = [path for path in every if path not in project.links or path in project.relinked]
+    others = tuple(path for path in changeable if path not in inputs)
+    alone = [(path,) for path in changeable if path in inputs]
     before = checkout.image_id()
-    after = checkout.image_id_with(others)
-    built += [before, after]
+    after, *changed = checkout.image_ids_with([others, *alone])
+    built += [before, after, *changed]
     if after != before:
-        guilty = [path for path in others if checkout.image_id_with([path]) != before]
-        pytest.fail(f"not an input for devloop, but it changes the image: {guilty}\n{project}")
-    silent = []
-    for path in inputs:
-        if path in project.links and path not in project.relinked:
-            continue
-        changed = checkout.image_id_with([path])
-        built.append(changed)
-        if changed == before:
-            silent.append(path)
+        found = checkout.image_ids_with([(path,) for path in others])
+        guilty = [path for path, image in zip(others, found, strict=True) if image != before]
+        pytest.fail(f"no inputs for devloop, but they change the image: {guilty}\n{project}")
+    silent = [path for (path,), image in zip(alone, changed, strict=True) if image == before]
     assert not silent, f"inputs for devloop that do not change the image\n{project}"
 
 

@@ -1,0 +1,207 @@
+"""The instructions of a stage, played on file systems that know only names."""
+
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from devloop.core.file_systems import ContextFiles, File, FileSystem
+from devloop.core.patterns import is_glob
+from devloop.core.sources import Selector, Source, SourceKind
+from devloop.core.stages import Copy, CopySource, MakeDirectory, Run, Stage, Unknown
+
+__all__ = ["Origin", "play", "selected"]
+
+
+def play(stage: Stage, systems: Mapping[int, FileSystem], context: ContextFiles) -> FileSystem:
+    """Return the file system at the end of a stage, given those of the stages before it."""
+    system = systems[stage.base].copy() if stage.base is not None else FileSystem(opaque=stage.image is not None)
+    if stage.image is not None:
+        system.workdir = None
+    for operation in stage.operations:
+        match operation:
+            case MakeDirectory(path=path):
+                system.workdir = path
+                if path is None:
+                    system.opaque = True
+                else:
+                    system.make_directory(path)
+            case Run(line=line):
+                system.runs.append((line, system.workdir))
+            case Copy():
+                _Copying(operation, stage.index, system, _origin(operation, systems, context)).do()
+    return system
+
+
+def _origin(operation: Copy, systems: Mapping[int, FileSystem], context: ContextFiles) -> "Origin":
+    if operation.stage is not None:
+        return systems[operation.stage]
+    if operation.image is not None:
+        return FileSystem(opaque=operation.image != "scratch")
+    return context
+
+
+Origin: TypeAlias = ContextFiles | FileSystem
+
+
+@dataclass(slots=True)
+class _Copying:
+    """One `COPY` or `ADD` at work."""
+
+    operation: Copy
+    stage: int
+    system: FileSystem
+    origin: Origin
+
+    def do(self) -> None:
+        operation = self.operation
+        if isinstance(self.origin, FileSystem):
+            self._carry_losses(self.origin)
+        if self._brings_unknown():
+            self._spoil(f"line {operation.line} may put something else there")
+        for source in operation.sources:
+            if source is None:
+                self._lose(self.origin.under(""), "its source is not known")
+            else:
+                self._copy(source)
+        for name in operation.documents:
+            self._put_file(name, File(origin=None))
+
+    def _unknown(self, why: str) -> Unknown:
+        return Unknown(message=why, line=self.operation.line)
+
+    def _carry_losses(self, origin: FileSystem) -> None:
+        # A file somewhere in the other stage may be among what is copied.
+        for path, why in origin.lost.items():
+            self.system.lost.setdefault(path, why)
+
+    def _brings_unknown(self) -> bool:
+        operation, origin = self.operation, self.origin
+        if operation.remote:
+            return True
+        if isinstance(origin, ContextFiles) or origin.is_known:
+            return False
+        return not all(
+            source is not None and not is_glob(source.pattern) and origin.file(source.pattern) is not None
+            for source in operation.sources
+        )
+
+    def _spoil(self, message: str) -> None:
+        destination = self.operation.destination
+        self.system.doubt(destination or "/", self._unknown(message), below=True)
+        if destination and self.operation.into_directory:
+            self.system.make_directory(destination)
+        self.system.opaque = True
+
+    def _lose(self, found: Iterable[tuple[str, File]], why: str) -> None:
+        unknown = self._unknown(f"it is copied in line {self.operation.line}, but {why}")
+        for _, file in found:
+            if file.origin is not None:
+                self.system.lost.setdefault(file.origin, unknown)
+
+    def _copy(self, source: CopySource) -> None:
+        for root, files in selected(source, self.operation, self.origin):
+            file = self.origin.file(root) if root and source.below is None else None
+            if file is not None:
+                if files:
+                    self._put_file(posixpath.basename(root), file)
+            else:
+                self._put_directory(root, files)
+
+    def _put_directory(self, root: str, files: list[tuple[str, File]]) -> None:
+        destination = self.operation.destination
+        if destination is None:
+            self._lose(files, "the directory that it is copied to is not known")
+            return
+        self.system.make_directory(destination)
+        skip = len(root) + 1 if root else 0
+        for path, file in files:
+            self._put(posixpath.join(destination, path[skip:]), file)
+
+    def _put_file(self, name: str, file: File) -> None:
+        operation = self.operation
+        destination = operation.destination
+        if destination is None:
+            self._lose([(name, file)], "the directory that it is copied to is not known")
+            return
+        if operation.unpacks and _may_be_archive(name):
+            self._lose([(name, file)], "it may be an archive, which `ADD` unpacks")
+            self._spoil(f"line {operation.line} may unpack something there")
+            return
+        inside = posixpath.join(destination, name)
+        match self._is_directory(destination):
+            case True:
+                self.system.make_directory(destination)
+                self._put(inside, file)
+            case False:
+                self._put(destination, file)
+            case None:
+                self.system.doubt(inside, self._unknown(f"line {operation.line} may replace it"))
+                if isinstance(self.system.nodes.get(destination), File):
+                    # Whichever of the two it is, what stood there before may be gone or not.
+                    self._lose([(name, file)], f"whether `{destination}` is a directory is not known")
+                    self.system.doubt(destination, self._unknown(f"line {operation.line} may replace it"))
+                else:
+                    self._put(destination, file, inside=inside)
+
+    def _put(self, path: str, file: File, inside: str | None = None) -> None:
+        entered = (self.stage, self.operation.line) if self.operation.from_context else file.entered
+        self.system.put(path, replace(file, entered=entered), line=self.operation.line, inside=inside)
+
+    def _is_directory(self, destination: str) -> bool | None:
+        if self.operation.into_directory or destination == "/":
+            return True
+        kind = self.system.kind(destination)
+        if self.operation.link and kind == "directory":
+            # Engines that make the layer apart replace the directory, others put the file into it.
+            return None
+        return None if kind == "unknown" else kind == "directory"
+
+
+def selected(source: CopySource, operation: Copy, origin: Origin) -> Iterator[tuple[str, list[tuple[str, File]]]]:
+    """Yield what a source names, each with the files that are taken of it by their paths."""
+    selector = Selector(
+        Source(
+            pattern=source.pattern,
+            below=source.below,
+            excludes=operation.excludes,
+            kind=SourceKind.COPY,
+            line=operation.line,
+            instruction="",
+        )
+    )
+    found: dict[str, list[tuple[str, File]]] = {}
+    for path, file in _candidates(source.pattern, origin):
+        root = selector.root_of(path)
+        if root is not None:
+            found.setdefault(root, []).append((path, file))
+    for root, files in sorted(found.items()):
+        if origin.is_link(root):
+            # What a link names is copied under the name of the link.
+            actual = origin.file(root)
+            yield root, [(root, actual)] if actual else list(origin.under(root))
+        else:
+            yield root, files
+
+
+def _candidates(pattern: str, origin: Origin) -> Iterator[tuple[str, File]]:
+    if not is_glob(pattern):
+        file = origin.file(pattern) if pattern else None
+        if file is not None:
+            yield pattern, file
+        else:
+            yield from origin.under(pattern)
+        return
+    parts = pattern.split("/")
+    literal = next(index for index, part in enumerate(parts) if is_glob(part))
+    yield from origin.under("/".join(parts[:literal]))
+
+
+def _may_be_archive(name: str) -> bool:
+    stem, dot, suffix = name.lower().rpartition(".")
+    return bool(dot) and (suffix in _ARCHIVES or stem.endswith(".tar"))
+
+
+_ARCHIVES: Final = frozenset(
+    {"tar", "tgz", "tbz", "tbz2", "txz", "tzst", "tzo", "gz", "bz2", "xz", "zst", "lz", "lzma"}
+)
