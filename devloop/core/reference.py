@@ -35,7 +35,8 @@ def parse(text: str) -> ImageRef:
     if at:
         _check_digest(text, digest)
     if colon and not _TAG.match(tag):
-        _refuse(text, f"`{tag}` is not a valid tag", "a tag has letters, digits, `_`, `.` and `-`, 128 at the most")
+        reason = f"`{tag}` is not a valid tag" if tag else "the tag is empty"
+        _refuse(text, reason, "a tag has letters, digits, `_`, `.` and `-`, 128 at the most")
     _check_path(text, path)
     if domain is None and _IDENTIFIER.match(path):
         _refuse(text, "an image is not named by its bare ID")
@@ -81,6 +82,8 @@ def _check_path(text: str, path: str) -> None:
 
 
 def _check_digest(text: str, digest: str) -> None:
+    if not digest:
+        _refuse(text, "the digest is empty")
     found = _DIGEST.match(digest)
     if not found:
         _refuse(text, f"`{digest}` is not a valid digest", "a digest is `sha256:` and 64 hexadecimal digits")

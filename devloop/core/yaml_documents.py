@@ -110,13 +110,13 @@ def _no_constant(text: str) -> NoReturn:
 
 def _refuse(error: yaml.MarkedYAMLError, text: str) -> NoReturn:
     lines = text.split("\n")
-    mark = error.problem_mark
-    if mark is None or not "".join(lines[mark.line :]).strip():
-        mark = error.context_mark or mark
     message = f"invalid YAML: {error.problem or 'unreadable'}{f' {error.context}' if error.context else ''}"
+    # Where the parser saw the end of the text only, what was begun and not ended helps more.
+    marks = [mark for mark in (error.problem_mark, error.context_mark) if mark is not None]
+    mark = next((mark for mark in marks if "".join(lines[mark.line :]).strip()), None)
     if mark is None:
-        raise YamlError(message) from None
-    before = lines[mark.line][: mark.column + 1] if mark.line < len(lines) else ""
+        raise YamlError(message, line=text.rstrip().count("\n") + 1) from None
+    before = lines[mark.line][: mark.column + 1]
     hint = "YAML is indented with spaces, not with tabs" if "\t" in before and not before.strip() else None
     raise YamlError(message, line=mark.line + 1, column=mark.column + 1, hint=hint) from None
 
