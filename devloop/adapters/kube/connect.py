@@ -147,7 +147,9 @@ async def connect(session: Session, pod: Pod, port: int, address: tuple[str, int
         try:
             websocket = await stack.enter_async_context(opening)
         except RefusedError as error:
-            raise ContainerLostError(f"{described} does not answer: {error.status.get('message', error)}") from error
+            if not error.concerns_object:
+                raise
+            raise ContainerLostError(f"{described} does not answer: {error.reason}") from error
         stream = TunnelStream(websocket, described)
         await stream.opened()
         yield stream

@@ -125,8 +125,9 @@ async def open_exec(
         try:
             socket = await stack.enter_async_context(opening)
         except RefusedError as error:
-            message = error.status.get("message", error)
-            raise ContainerLostError(f"{_named(target)} takes no commands: {message}") from error
+            if not error.concerns_object:
+                raise
+            raise ContainerLostError(f"{_named(target)} takes no commands: {error.reason}") from error
         yield KubeExec(socket, target)
 
 

@@ -79,6 +79,8 @@ async def open_log(
     async with session.stream(PODS.path(target.namespace, target.pod) + "/log", parameters=parameters) as response:
         if response.status_code >= 300:
             error = refusal("reading its log", response.status_code, await response.aread())
+            if not error.concerns_object:
+                raise error
             named = f"container `{target.container}` of pod `{target.pod}`"
-            raise ContainerLostError(f"{named} has no log: {error.status.get('message', error)}") from error
+            raise ContainerLostError(f"{named} has no log: {error.reason}") from error
         yield LogLines(response)

@@ -26,6 +26,7 @@ def refused(manifest: Manifest, answer: Answer, hint: str | None = None) -> Refu
     where = _where(manifest, str(causes[0].get("field", "")) if causes else reasons[0].partition(": ")[0])
     return RefusedError(
         f"the cluster refuses {_named(manifest, where)}: {'; '.join(reasons)}",
+        reason="; ".join(reasons),
         status=status,
         code=answer.code,
         hint=hint,

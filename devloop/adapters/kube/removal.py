@@ -7,12 +7,12 @@ from typing import Any, Final
 import anyio
 
 from devloop.adapters.kube.apply import release
-from devloop.adapters.kube.discovery import Discovery, Resource, builtin
+from devloop.adapters.kube.discovery import PODS, Discovery, Resource, builtin
 from devloop.adapters.kube.inventory import Inventory
 from devloop.adapters.kube.live import Live
 from devloop.adapters.kube.marks import created, owner, service_of
 from devloop.adapters.kube.namespaces import NAMESPACES
-from devloop.adapters.kube.objects import delete, metadata, wait_gone
+from devloop.adapters.kube.objects import delete, metadata, pauses, wait_gone
 from devloop.adapters.kube.session import Session
 from devloop.errors import ToolError
 from devloop.model import ObjectKey
@@ -21,6 +21,8 @@ __all__ = ["Remover"]
 
 _DEFINITION: Final = ("apiextensions.k8s.io", "CustomResourceDefinition")
 _HOLDS_OTHERS: Final = frozenset({("", "Namespace"), _DEFINITION})
+_PODS_ENDING_WITHIN: Final = 5.0
+_PODS_GONE_WITHIN: Final = 35.0
 _LOOKED_AT: Final = (
     ("v1", "ConfigMap"),
     ("v1", "PersistentVolumeClaim"),
@@ -74,6 +76,9 @@ class Remover:
         await _each(release, [(self._session, resource, meta) for resource, meta in found if not created(meta)])
         plain = [each for each in ours if _kind(each) not in _HOLDS_OTHERS]
         removed = await self._remove(plain)
+        kept = {service_of(meta) for _, meta in found if not created(meta)}  # their pods may live on
+        gone = {service_of(meta) for _, meta in plain} - kept
+        await self._wait_for_pods({meta["namespace"] for _, meta in plain if "namespace" in meta}, gone)
         if services is None:
             ours += await self._own_namespace(ours)
         for resource, meta in ours:
@@ -82,6 +87,8 @@ class Remover:
         spaces = [
             each for each in ours if _kind(each) == ("", "Namespace") and await self._is_empty(each[1]["name"], plain)
         ]
+        # A namespace that is empty when it is deleted goes at once; one with pods takes a multiple of their grace.
+        await self._wait_for_pods({meta["name"] for _, meta in spaces}, gone, to_the_end=True)
         if services is None and not any(meta["name"] == self._namespace for _, meta in spaces):
             await self._inventory.remove()
         removed += await self._remove(spaces)
@@ -112,6 +119,19 @@ class Remover:
         found = list(found)
         await _each(remove, found)
         return [resource.key(meta) for resource, meta in found]
+
+    async def _wait_for_pods(
+        self, namespaces: Iterable[str], services: Collection[str], *, to_the_end: bool = False
+    ) -> None:
+        """Return when the services' pods are on their way out, or have gone it to the end."""
+        with anyio.move_on_after(_PODS_GONE_WITHIN if to_the_end else _PODS_ENDING_WITHIN):
+            for namespace in namespaces:
+                for seconds in pauses():
+                    pods = await self._objects(PODS, namespace)
+                    left = [meta for meta in pods if owner(meta) == self._project and service_of(meta) in services]
+                    if not any(to_the_end or "deletionTimestamp" not in meta for meta in left):
+                        break
+                    await anyio.sleep(seconds)
 
     async def _is_unused(self, definition: Mapping[str, Any]) -> bool:
         """Return whether no custom resource is left but our own, which are gone by now."""

@@ -25,9 +25,10 @@ Parameters = Sequence[tuple[str, str]] | Mapping[str, str]
 
 _CALL_TIMEOUT: Final = httpx.Timeout(30, connect=3, pool=None)
 _STREAM_TIMEOUT: Final = httpx.Timeout(10, connect=3, read=None, pool=None)
+_ABOUT_OBJECT: Final = frozenset({400, 404, 409, 410, 500})
 _TRANSIENT: Final = frozenset({429, 502, 503, 504})
 # `identity`: unpacking costs more than a local connection saves.
-_HEADERS: Final = {"User-Agent": "devloop", "Accept": "application/json", "Accept-Encoding": "identity"}
+_HEADERS: Final = {"User-Agent": "devloop", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 
 class RefusedError(ToolError):
@@ -35,20 +36,28 @@ class RefusedError(ToolError):
 
     Attributes:
         status: The `Status` object that it answered with; empty when it answered something else.
+        reason: What it said, without what we were doing.
     """
 
     def __init__(
         self,
         message: str,
         *,
+        reason: str,
         status: Mapping[str, Any],
         code: int,
         command: Sequence[str] = (),
         hint: str | None = None,
     ) -> None:
         super().__init__(message, command=command, exit_code=code, hint=hint)
+        self.reason = reason
         self.status = status
         self.code = code
+
+    @property
+    def concerns_object(self) -> bool:
+        """Whether it was refused for the object's state (gone, not started), rather than for who asked or how."""
+        return self.code in _ABOUT_OBJECT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +259,7 @@ def refusal(
     """
     status = Answer(code=code, content=content).document()
     message = status.get("message") or content.decode(errors="replace").strip() or f"HTTP status {code}"
-    return RefusedError(f"{doing}: {message}", status=status, code=code, command=command, hint=hint)
+    return RefusedError(f"{doing}: {message}", reason=message, status=status, code=code, command=command, hint=hint)
 
 
 def _message(response: httpx.Response) -> str | None:

@@ -1,4 +1,4 @@
-"""A WebSocket without tasks of its own: who receives reads the connection, so a cancelled call leaves nothing behind."""
+"""A WebSocket without tasks of its own: who receives reads the connection; a cancelled call leaves nothing behind."""
 
 from base64 import b64encode
 from collections import deque
