@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
 
+from devloop.declarations import Declaration, Parameter, ProjectSpec
 from devloop.errors import InputError, Where
 from devloop.model import (
     CheckSpec,
@@ -35,10 +36,7 @@ from devloop.model import (
 __all__ = [
     "Check",
     "Collector",
-    "Declaration",
     "Image",
-    "Parameter",
-    "ProjectSpec",
     "Service",
     "Sync",
     "Task",
@@ -167,7 +165,7 @@ class Check:
     """A check node, as an argument's annotation."""
 
 
-KINDS: Final[Mapping[type, Kind]] = {
+_KINDS: Final[Mapping[type, Kind]] = {
     Image: Kind.IMAGE,
     Service: Kind.SERVICE,
     Sync: Kind.SYNC,
@@ -177,72 +175,6 @@ KINDS: Final[Mapping[type, Kind]] = {
 
 
 # --- declarations ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    """One argument of a decorated function.
-
-    Attributes:
-        name: Its name: that of another function, or of a setting.
-        kind: The node kind that its annotation asks for, or None.
-        annotation: The annotation itself, or None.
-        default: The default, or `Parameter.REQUIRED`.
-    """
-
-    REQUIRED = inspect.Parameter.empty
-
-    name: str
-    kind: Kind | None = None
-    annotation: Any = None
-    default: Any = inspect.Parameter.empty
-
-    @property
-    def required(self) -> bool:
-        """Whether it has no default, so that it names a node."""
-        return self.default is inspect.Parameter.empty
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration:
-    """A decorated function.
-
-    Attributes:
-        id: The node.
-        argument: The name under which other functions' arguments ask for it.
-        spec: What the decorator was given.
-        function: The plain function.
-        parameters: Its arguments.
-        where: Its `def` line.
-        folder: The folder of its devfile, relative to the project's root; the spec's paths are relative to it.
-    """
-
-    id: NodeId
-    argument: str
-    spec: Spec
-    function: Callable[..., Any]
-    parameters: tuple[Parameter, ...]
-    where: Where
-    folder: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectSpec:
-    """What `project` was given.
-
-    Attributes:
-        name: The project's name; None for the folder's.
-        namespace: The Kubernetes namespace; None for the context's own.
-        contexts: Names (or patterns with `*`) of contexts that may be deployed to though they are not local.
-        registry: Where images are pushed for the cluster to pull.
-        where: The place of the call.
-    """
-
-    name: str | None = None
-    namespace: str | None = None
-    contexts: tuple[str, ...] = ()
-    registry: str | None = None
-    where: Where | None = None
 
 
 @dataclass(slots=True)
@@ -422,8 +354,19 @@ def _parameters(function: Callable[..., Any], where: Where) -> tuple[Parameter, 
             )
             raise InputError(message, where=where, hint="name each dependency as an ordinary argument")
         annotation = None if each.annotation is each.empty else each.annotation
-        kind = next((kind for known, kind in KINDS.items() if annotation is known), None)
-        found.append(Parameter(name=each.name, kind=kind, annotation=annotation, default=each.default))
+        kind = next((kind for known, kind in _KINDS.items() if annotation is known), None)
+        node = each.default.node if isinstance(each.default, Declared) else None
+        required = each.default is each.empty
+        found.append(
+            Parameter(
+                name=each.name,
+                kind=kind,
+                annotation=annotation,
+                required=required,
+                default=None if required else each.default,
+                node=node,
+            )
+        )
     return tuple(found)
 
 

@@ -12,7 +12,8 @@ from contextvars import ContextVar
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 
-from devloop.dsl import Collector, ProjectSpec, collecting
+from devloop.declarations import ProjectSpec
+from devloop.dsl import Collector, collecting
 from devloop.errors import InputError, Where
 from devloop.runtime.ports import Loaded
 from devloop.runtime.user_code import input_error, relative

@@ -14,7 +14,7 @@ from devloop.adapters.watch import FileWatcher
 from devloop.app.options import Options, find_devfile
 from devloop.core.contexts import Context, choose
 from devloop.core.graph import Graph
-from devloop.dsl import ProjectSpec
+from devloop.declarations import ProjectSpec
 from devloop.errors import InputError, InputErrors
 from devloop.runtime.discover import Project, discover
 from devloop.runtime.observe import Observation, Observer

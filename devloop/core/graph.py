@@ -14,7 +14,7 @@ from devloop.core.manifest import Manifest
 from devloop.core.patterns import IgnoreRules
 from devloop.core.syncing import Placement
 from devloop.core.workloads import ServiceFacts
-from devloop.dsl import KINDS, Declaration, Declared, Parameter
+from devloop.declarations import Declaration, Parameter
 from devloop.errors import InputError, Where
 from devloop.model import Digest, ImageRef, Kind, NodeId, RelPath, Rule
 
@@ -275,8 +275,8 @@ def _bind_one(
                 errors.append(_unknown(declaration, parameter, by_argument))
                 continue
             node = target.id
-        elif isinstance(parameter.default, Declared):
-            node = parameter.default.node
+        elif parameter.node is not None:
+            node = parameter.node
             if node not in by_id:
                 errors.append(_elsewhere(declaration, parameter, node))
                 continue
@@ -329,13 +329,11 @@ def _elsewhere(declaration: Declaration, parameter: Parameter, node: NodeId) -> 
 
 def _wrong_kind(declaration: Declaration, parameter: Parameter, target: Declaration) -> InputError:
     assert parameter.kind is not None
-    wanted = next(known.__name__ for known, kind in KINDS.items() if kind is parameter.kind)
-    actual = next(known.__name__ for known, kind in KINDS.items() if kind is target.id.kind)
     message = (
         f"{declaration.id.kind} `{declaration.id.name}` wants `{parameter.name}` to be {_a(parameter.kind)}, "
         f"but it is {_a(target.id.kind)}"
     )
-    hint = f"annotate it as `{actual}`, or ask for {_a(parameter.kind)} in place of `{wanted}`"
+    hint = f"annotate it as `{target.id.kind.capitalize()}`, or ask for {_a(parameter.kind)}"
     return InputError(message, where=declaration.where, chain=(target.where,), hint=hint)
 
 

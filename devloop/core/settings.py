@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from devloop.core.graph import Binding, suggestion
-from devloop.dsl import Parameter
+from devloop.declarations import Parameter
 from devloop.errors import InputError
 from devloop.model import NodeId
 

@@ -29,7 +29,7 @@ from devloop.core.landing import Landing, land
 from devloop.core.settings import Setting, resolve
 from devloop.core.syncing import Placement, patterns
 from devloop.core.workloads import facts as service_facts
-from devloop.dsl import Declaration, ProjectSpec
+from devloop.declarations import Declaration, ProjectSpec
 from devloop.errors import InputError, InputErrors
 from devloop.model import (
     CheckSpec,

@@ -9,7 +9,7 @@ from devloop.core import digests, reference
 from devloop.core.dockerfile import BaseConfig, BuildFacts, Dockerfile, build_facts, parse
 from devloop.core.patterns import NO_IGNORE, IgnoreRules
 from devloop.core.syncing import patterns
-from devloop.dsl import Declaration
+from devloop.declarations import Declaration
 from devloop.errors import InputError, Where
 from devloop.model import Digest, ImageRef, ImageSpec, RelPath
 from devloop.runtime.render import Read, in_folder

@@ -164,7 +164,8 @@ class Loop:
 
     async def settled(self) -> None:
         """Return when nothing is left to do."""
-        await self._settled.wait()
+        while not self._settled.is_set():
+            await self._settled.wait()
 
     async def run(self) -> bool:
         """Run the session: for ever, or with `once` until nothing is left to do.
@@ -298,7 +299,8 @@ class Loop:
         before = self._last.get(run.key)
         self._last[run.key] = handle
         self._running[run.number] = handle
-        self._settled = anyio.Event()
+        if self._settled.is_set():
+            self._settled = anyio.Event()
         self._open_round()
         self._bus.emit(Planned(node=run.key.node, action=run.action, reasons=run.reasons))
         observation = self._observation

@@ -15,7 +15,7 @@ from devloop.core.manifest import Manifest
 from devloop.core.pods import Pod
 from devloop.core.rollout import Failing, Progressing, Rollout
 from devloop.core.trace import Trace
-from devloop.dsl import Declaration, ProjectSpec
+from devloop.declarations import Declaration, ProjectSpec
 from devloop.errors import InputError, ToolError
 from devloop.model import ContainerTarget, Digest, FileChange, ForwardRule, ImageRef, NodeId, ObjectKey, RelPath
 

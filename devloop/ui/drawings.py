@@ -76,7 +76,7 @@ def _tree(nodes: Sequence[NodeId], edges: Sequence[Edge], boxes: tuple[str, str,
             branch, space = (boxes[1], boxes[3]) if last else (boxes[0], boxes[2])
             draw(edge.target, clean(", ".join(edge.reasons)), rest + branch, rest + space)
 
-    for node in reversed(nodes):
+    for node in nodes:
         if node not in needed:
             draw(node, "", "", "")
     width = max((cells(text) for text, reason in lines if reason), default=0)

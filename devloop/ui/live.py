@@ -167,7 +167,8 @@ def _line(node: NodeView, row: _Row, layout: _Columns, glyphs: Glyphs, colours: 
     style = row.mood.value if row.mood in {_Mood.BAD, _Mood.WARN, _Mood.QUIET} else ""
     text = crop(word + row.detail, layout.text, glyphs.ellipsis)
     line.append(text[: len(word)], style).append(text[len(word) :], "dim" if row.mood is _Mood.QUIET else "")
-    line.append(" " * (layout.text - cells(text) + 2)).append(row.time.rjust(_TIME), "dim")
+    if row.time:
+        line.append(" " * (layout.text - cells(text) + 2)).append(row.time.rjust(_TIME), "dim")
     line.truncate(layout.total)
     return line
 

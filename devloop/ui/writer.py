@@ -12,6 +12,8 @@ from typing import TextIO
 
 __all__ = ["Writer"]
 
+_Order = tuple[str, Callable[[OSError | None], None]]
+
 
 class Writer:
     """One stream and the thread that writes to it, in order.
@@ -22,7 +24,7 @@ class Writer:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._queue: SimpleQueue[tuple[str, Callable[[OSError | None], None]]] = SimpleQueue()
+        self._queue: SimpleQueue[_Order | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._gone: OSError | None = None
 
@@ -52,17 +54,22 @@ class Writer:
         """Write after all that went before, without a loop, and return whether it was taken in time."""
         written = threading.Event()
         self._put(text, lambda _: written.set())
+        self._queue.put(None)
+        self._thread = None
         return written.wait(patience) and self._gone is None
 
     def _put(self, text: str, done: Callable[[OSError | None], None]) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=f"devloop writer {id(self)}", daemon=True)
+            self._queue = SimpleQueue()
+            self._thread = threading.Thread(
+                target=self._work, args=(self._queue,), name=f"devloop writer {id(self)}", daemon=True
+            )
             self._thread.start()
         self._queue.put((text, done))
 
-    def _work(self) -> None:
-        while True:
-            text, done = self._queue.get()
+    def _work(self, queue: "SimpleQueue[_Order | None]") -> None:
+        while (order := queue.get()) is not None:
+            text, done = order
             try:
                 self._write(text)
             except OSError as error:

@@ -19,8 +19,8 @@ __all__ = ["Channel", "Executor"]
 
 _NEEDED: Final = ("dd", "mv", "rm", "mkdir", "chmod")
 _NO_SUCH_PROGRAM: Final = (126, 127)
-_ATTEMPTS: Final = 4
-"""Failed attempts in a row after which a container counts as gone."""
+_ATTEMPTS: Final = 7
+"""Failed attempts in a row (5 s) after which a container counts as gone, should nobody have said so before."""
 _FIRST_DELAY: Final = 0.05
 _LAST_DELAY: Final = 2.0
 
