@@ -109,7 +109,7 @@ class DiskFiles:
             found |= present
             if path not in present:
                 perhaps_directories.add(path)
-                if not present:
+                if not present or path in known:
                     found[path] = None
             elif path not in known:
                 perhaps_directories.add(path)
