@@ -11,8 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, Callable
 from typing import Any, Final, TextIO
 
 import anyio
@@ -69,19 +68,29 @@ class ConsoleFront:
         self._screen = Screen()
         self._news = _News(_LINES)
         self._changed = anyio.Event()
+        self._keyboard = _Keyboard()
+        self._open = False
 
     async def run(self, events: AsyncIterable[Event]) -> None:
         """Show events until they end, or until the terminal is gone; then leave the terminal as it was."""
-        with _quiet_keyboard() as keyboard:
-            try:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._draw, tasks.cancel_scope, name="draw the live view")
-                    tasks.start_soon(self._heed_signals, keyboard, name="heed the terminal's signals")
-                    async for event in events:
-                        self.show(event)
-                    tasks.cancel_scope.cancel("the events ended")
-            finally:
-                self._writer.write_last(self.frame() + self.farewell())
+        self._open = True
+        self._keyboard.silence()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._draw, tasks.cancel_scope, name="draw the live view")
+                tasks.start_soon(self._heed_signals, name="heed the terminal's signals")
+                async for event in events:
+                    self.show(event)
+                tasks.cancel_scope.cancel("the events ended")
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Show what is known and leave the terminal as it was, now; for a program that ends at once."""
+        if self._open:
+            self._open = False
+            self._writer.write_last(self.frame() + self.farewell())
+            self._keyboard.restore()
 
     def show(self, event: Event) -> None:
         """Take an event; it is drawn with the next frame."""
@@ -134,6 +143,8 @@ class ConsoleFront:
             with anyio.move_on_after(_TICK if isinstance(self._view.round, Working) else None):
                 await self._changed.wait()
             self._changed = anyio.Event()
+            if not self._open:
+                return
             try:
                 await self._writer.write(self.frame())
             except OSError:
@@ -141,16 +152,16 @@ class ConsoleFront:
                 return
             await anyio.sleep(_INTERVAL)
 
-    async def _heed_signals(self, keyboard: "_Keyboard") -> None:
+    async def _heed_signals(self) -> None:
         if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
             return
         with anyio.open_signal_receiver(signal.SIGWINCH, signal.SIGTSTP) as received:
             async for number in received:
                 if number == signal.SIGTSTP:
                     self._writer.write_last(self._screen.close())
-                    keyboard.restore()
+                    self._keyboard.restore()
                     os.kill(os.getpid(), signal.SIGSTOP)  # until `fg`
-                    keyboard.silence()
+                    self._keyboard.silence()
                 self._changed.set()
 
 
@@ -259,16 +270,6 @@ class _Keyboard:
 
         termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, self._saved)
         self._saved = None
-
-
-@contextmanager
-def _quiet_keyboard() -> Iterator[_Keyboard]:
-    keyboard = _Keyboard()
-    keyboard.silence()
-    try:
-        yield keyboard
-    finally:
-        keyboard.restore()
 
 
 def _in_foreground() -> bool:

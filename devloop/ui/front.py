@@ -30,6 +30,9 @@ class Front(Protocol):
         Whatever ends it, cancellation and errors too, the terminal is as it was and nothing that was read is lost.
         """
 
+    def close(self) -> None:
+        """Leave the terminal as it was, now; only for a program that ends at once, without waiting for `run`."""
+
 
 def choose_front(
     output: Output | str,

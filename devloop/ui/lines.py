@@ -39,6 +39,9 @@ class PlainFront:
         """Write events until they end, or until nobody reads any more."""
         await _pump(events, self.text, self._stream)
 
+    def close(self) -> None:
+        """Do nothing: lines change nothing that had to be put back."""
+
     def text(self, event: Event) -> str:
         """Return the lines for an event."""
         self._view = fold(self._view, event)
@@ -62,6 +65,9 @@ class JsonFront:
     async def run(self, events: AsyncIterable[Event]) -> None:
         """Write events until they end, or until nobody reads any more."""
         await _pump(events, json_line, self._stream)
+
+    def close(self) -> None:
+        """Do nothing: lines change nothing that had to be put back."""
 
 
 def json_line(event: Event) -> str:

@@ -274,6 +274,22 @@ async def test_a_cancelled_session_leaves_the_terminal_as_it_was() -> None:
     assert_restored(stream.getvalue())
 
 
+async def test_a_program_that_ends_at_once_can_leave_the_terminal_as_it_was() -> None:
+    stream = Utf8()
+    front = ConsoleFront(stream, size=lambda: (80, 24))
+
+    async def endless() -> AsyncIterator[Event]:
+        yield LOADED
+        await anyio.sleep(0.05)
+        front.close()
+        assert_restored(stream.getvalue())
+        written = stream.getvalue()
+        front.close()
+        assert stream.getvalue() == written
+
+    await front.run(endless())
+
+
 async def test_the_last_events_are_shown_before_the_end() -> None:
     stream = Utf8()
     events: list[Event] = [LOADED, output("last words"), Stopped(reason="interrupted", exit_code=130)]
