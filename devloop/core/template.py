@@ -202,9 +202,26 @@ class _Environment(SandboxedEnvironment):
         # What differs from one render to the next would deploy again and again.
         del self.globals["lipsum"], self.filters["random"]
 
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        """Return the parsed template; Jinja itself notices unknown filters and tests only when it compiles."""
+        tree = super()._parse(source, name, filename)
+        for node in tree.find_all((nodes.Filter, nodes.Test)):
+            kind, known = ("filter", self.filters) if isinstance(node, nodes.Filter) else ("test", self.tests)
+            if node.name not in known:
+                raise _UnknownError(kind, node.name, known, node.lineno, name)
+        return tree
+
     def join_path(self, template: str, parent: str) -> str:
         """Return the path of an included template."""
         return self.files.resolve(template, parent)
+
+
+class _UnknownError(TemplateSyntaxError):
+    """A filter or test that there is not."""
+
+    def __init__(self, kind: str, wanted: str, known: Iterable[str], line: int, name: str | None) -> None:
+        super().__init__(f"no {kind} named `{wanted}`", line, name, name)
+        self.hint = _suggestion(wanted, known, "there are", ())
 
 
 def _toyaml(value: Any) -> str:
@@ -348,6 +365,7 @@ def _described(value: Any) -> str:
 
 
 def _suggestion(name: str, candidates: Iterable[str], verb: str, listed: Iterable[str]) -> str | None:
+    """Return the candidate that was meant, else what there is to choose from, if it is not too much."""
     if close := difflib.get_close_matches(name, sorted(candidates), n=1):
         return f"did you mean `{close[0]}`?"
     shown = sorted(listed)
@@ -385,6 +403,7 @@ def _neighbours(path: str, where: Where) -> Iterator[str]:
 
 
 def _syntax_error(error: Exception, path: str, text: str, chain: Sequence[Where] = ()) -> InputError:
+    hint = error.hint if isinstance(error, _UnknownError) else None
     match error:
         case TemplateSyntaxError():
             line: int | None = error.lineno
@@ -393,9 +412,8 @@ def _syntax_error(error: Exception, path: str, text: str, chain: Sequence[Where]
             line, message = None, "nested too deeply"
         case _:
             line, message = None, f"this is not a template: {error}"
-    return InputError(
-        f"template syntax: {message}", where=Where(path=path, line=line, text=_line(text, line)), chain=chain
-    )
+    where = Where(path=path, line=line, text=_line(text, line))
+    return InputError(f"template syntax: {message}", where=where, hint=hint, chain=chain)
 
 
 def _lowered(text: str) -> str:

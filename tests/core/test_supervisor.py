@@ -1,0 +1,72 @@
+"""The supervisor around a container's command, as a change of the manifest; tests/adapters runs the script."""
+
+from typing import Any
+
+import pytest
+
+from devloop.core.manifest import Manifest, manifest_of
+from devloop.core.supervisor import ANNOTATION, SCRIPT, ImageCommand, command_line, supervised
+
+_IMAGE = ImageCommand(entrypoint=("/entry", "$HOME"), command=("serve", "$(date)"))
+
+
+def _deployment(*containers: dict[str, Any], **pod: Any) -> Manifest:
+    return manifest_of(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "a"},
+            "spec": {"template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [*containers], **pod}}},
+        },
+        path="x",
+    )
+
+
+def _template(manifest: Manifest) -> Any:
+    return manifest.document["spec"]["template"]
+
+
+@pytest.mark.parametrize(
+    ("container", "words"),
+    [
+        ({}, ("/entry", "$$HOME", "serve", "$$(date)")),
+        ({"args": ["x", 1]}, ("/entry", "$$HOME", "x", "1")),
+        ({"command": ["/own", "$(POD)"]}, ("/own", "$(POD)")),
+        ({"command": ["/own"], "args": ["x"]}, ("/own", "x")),
+        ({"command": [], "args": []}, ("/entry", "$$HOME", "serve", "$$(date)")),
+    ],
+)
+def test_the_manifests_command_and_args_win_as_kubernetes_has_it(container: Any, words: tuple[str, ...]) -> None:
+    assert command_line(container, _IMAGE) == words
+
+
+def test_the_named_containers_are_wrapped_and_nothing_else_changes() -> None:
+    api = {"name": "api", "image": "api", "args": ["x y"], "ports": [{"containerPort": 80}]}
+    side = {"name": "side", "image": "side"}
+    before = _deployment(api, side, initContainers=[{"name": "api-init", "image": "api"}])
+    template = _template(supervised(before, {"api": _IMAGE, "api-init": _IMAGE, "other": _IMAGE}))
+    assert template["metadata"] == {"labels": {"a": "b"}, "annotations": {ANNOTATION: "api"}}
+    assert template["spec"]["containers"] == [
+        {
+            **api,
+            "command": ["/bin/sh", "-c", SCRIPT, "devloop-supervisor"],
+            "args": ["/entry", "$$HOME", "x y"],
+        },
+        side,
+    ]
+    assert template["spec"]["initContainers"] == [{"name": "api-init", "image": "api"}]
+    assert "command" not in api
+
+
+def test_what_cannot_be_supervised_stays_as_it_is() -> None:
+    nothing_to_run = _deployment({"name": "api", "image": "api"})
+    assert supervised(nothing_to_run, {"api": ImageCommand()}) == nothing_to_run
+    shared = _deployment({"name": "api", "image": "api"}, shareProcessNamespace=True)
+    assert supervised(shared, {"api": _IMAGE}) == shared
+    other = manifest_of({"apiVersion": "x.io/v1", "kind": "T", "metadata": {"name": "a"}}, path="x")
+    assert supervised(other, {"api": _IMAGE}) == other
+
+
+def test_kubernetes_finds_nothing_to_expand_in_the_script() -> None:
+    assert "$(" not in SCRIPT
+    assert "$$" not in SCRIPT
