@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
 
+from devloop import children
 from devloop.errors import ToolError
 
 __all__ = ["Shell", "sh", "using"]
@@ -55,6 +56,7 @@ class Shell:
                 start_new_session=True,
             )
             self._process = process
+        children.remember(process.pid)
         output: list[str] = []
         assert process.stdout is not None
         assert process.stderr is not None
@@ -62,6 +64,7 @@ class Shell:
         errors.start()
         self._read(process.stdout, output)
         code = process.wait()
+        children.forget(process.pid)
         errors.join(timeout=1)
         return code, "".join(output)
 

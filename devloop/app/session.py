@@ -88,6 +88,7 @@ class Session(AsyncContextManagerMixin):
         self._workspace = Workspace(options)
         self._loop: Loop | None = None
         self._cluster: Cluster | None = None
+        self._work: CancelScope | None = None
         self._ended = anyio.Event()
         self._healthy = False
 
@@ -155,6 +156,12 @@ class Session(AsyncContextManagerMixin):
         loop = self._running()
         loop.submit(Requested(nodes=frozenset({loop.graph.find(name)})))
 
+    async def stop(self) -> None:
+        """Stop the loop and all that it runs, but stay connected; nothing is built or deployed any more."""
+        if self._work is not None:
+            self._work.cancel("the session is stopped")
+        await self._ended.wait()
+
     async def down(self) -> tuple[ObjectKey, ...]:
         """Remove all that devloop deployed for the project."""
         return await self.cluster.remove()
@@ -190,7 +197,8 @@ class Session(AsyncContextManagerMixin):
 
     async def _run(self, loop: Loop) -> None:
         try:
-            self._healthy = await loop.run()
+            with CancelScope() as self._work:
+                self._healthy = await loop.run()
         finally:
             self._ended.set()
 

@@ -1,20 +1,20 @@
-"""The bus: numbers and stamps events and hands each to every subscriber. Emitting never waits."""
+"""The bus: numbers and stamps events and hands each to every subscriber. Emitting never waits, and nothing is lost.
+
+A front-end that cannot keep up with a flood decides by itself what it leaves out.
+"""
 
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Final
 
-from anyio import ClosedResourceError, WouldBlock, create_memory_object_stream
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio import BrokenResourceError, ClosedResourceError, create_memory_object_stream
+from anyio.streams.memory import MemoryObjectSendStream
 
-from devloop.events import Event, Noted, PodOutput, RunOutput
+from devloop.events import Event
 
 __all__ = ["Bus"]
-
-_LIVE_BUFFER: Final = 5_000
 
 
 class Bus:
@@ -29,7 +29,7 @@ class Bus:
         self._listener = listener
         self._clock = clock
         self._seq = 0
-        self._subscribers: list[_Subscriber] = []
+        self._subscribers: list[MemoryObjectSendStream[Event]] = []
 
     def emit(self, event: Event) -> None:
         """Stamp the event and give it to all subscribers; never waits."""
@@ -38,24 +38,19 @@ class Bus:
         if self._listener is not None:
             self._listener(stamped)
         for subscriber in tuple(self._subscribers):
-            subscriber.take(stamped)
+            with suppress(BrokenResourceError, ClosedResourceError):  # the subscriber has left
+                subscriber.send_nowait(stamped)
 
     @contextmanager
-    def subscribe(self, *, lossy: bool = False) -> Iterator[AsyncIterator[Event]]:
-        """Subscribe to all events from now on; the iterator ends when the bus is closed.
-
-        Args:
-            lossy: Whether lines of output may be dropped when the subscriber is slow (for the live terminal view); how
-                many were is told as `Noted`. Without it nothing is ever lost.
-        """
+    def subscribe(self) -> Iterator[AsyncIterator[Event]]:
+        """Subscribe to all events from now on; the iterator ends when the bus is closed."""
         send, receive = create_memory_object_stream[Event](math.inf)
-        subscriber = _Subscriber(send, receive, lossy=lossy)
-        self._subscribers.append(subscriber)
+        self._subscribers.append(send)
         try:
             yield receive
         finally:
-            if subscriber in self._subscribers:
-                self._subscribers.remove(subscriber)
+            if send in self._subscribers:
+                self._subscribers.remove(send)
             send.close()
             receive.close()
 
@@ -64,33 +59,3 @@ class Bus:
         for subscriber in self._subscribers:
             subscriber.close()
         self._subscribers.clear()
-
-
-class _Subscriber:
-    def __init__(
-        self, send: MemoryObjectSendStream[Event], receive: MemoryObjectReceiveStream[Event], *, lossy: bool
-    ) -> None:
-        self._send = send
-        self._receive = receive
-        self._lossy = lossy
-        self._dropped = 0
-
-    def take(self, event: Event) -> None:
-        waiting = self._receive.statistics().current_buffer_used
-        if self._lossy and waiting >= _LIVE_BUFFER and isinstance(event, PodOutput | RunOutput):
-            self._dropped += 1
-            return
-        if self._dropped and waiting < _LIVE_BUFFER // 2:
-            note = Noted(seq=event.seq, at=event.at, message=f"{self._dropped} lines of output were not shown")
-            self._dropped = 0
-            self._push(note)
-        self._push(event)
-
-    def close(self) -> None:
-        self._send.close()
-
-    def _push(self, event: Event) -> None:
-        try:
-            self._send.send_nowait(event)
-        except (WouldBlock, ClosedResourceError):
-            return  # the subscriber has left

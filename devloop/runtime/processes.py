@@ -18,6 +18,7 @@ import anyio
 import anyio.to_thread
 from anyio import CancelScope
 
+from devloop import children
 from devloop.errors import ToolError
 
 __all__ = ["Captured", "Lines", "capture", "run", "run_lines"]
@@ -187,6 +188,7 @@ class _Child:
             )
         except OSError as error:
             raise _unstartable(command, cwd, error) from error
+        children.remember(self._process.pid)
         self._pipes = [pipe for pipe in (self._process.stdout, self._process.stderr) if pipe is not None]
         self.outputs = tuple(pipe.fileno() for pipe in self._pipes)
         self.input = self._process.stdin.fileno() if self._process.stdin else None
@@ -233,6 +235,7 @@ class _Child:
                     await self._end_group(grace)
                     pipes.cancel_scope.cancel("the group is gone")
         finally:
+            children.forget(self._process.pid)
             self._close_input()
             for pipe in self._pipes:
                 anyio.notify_closing(pipe.fileno())

@@ -1,0 +1,208 @@
+"""The commands that only read: plan, why, graph, settings, render. They need neither an engine nor a cluster."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from anyio import to_thread
+
+from devloop.app.options import Options
+from devloop.app.planning import planned
+from devloop.app.workspace import Place, Workspace, place_of
+from devloop.core.engine import State
+from devloop.core.graph import Graph, ImageDetail
+from devloop.core.manifest import Manifest, to_yaml
+from devloop.core.plan import Mode
+from devloop.core.trace import Result
+from devloop.errors import InputErrors
+from devloop.events import Problem
+from devloop.model import Kind, NodeId, RelPath
+from devloop.runtime.observe import Observation
+from devloop.runtime.ports import Saved
+from devloop.runtime.render import PLACEHOLDER_TAG, manifests_of, with_images
+from devloop.runtime.tools import handles, references
+from devloop.ui.rows import Decision, Edge, PlanRow, SettingRow
+
+__all__ = ["Reading"]
+
+_ALL: Final = Mode(kinds=frozenset({Kind.IMAGE, Kind.SERVICE, Kind.TASK, Kind.CHECK}))
+
+
+class Reading:
+    """A project as it is on disk, with what earlier sessions left.
+
+    Args:
+        options: What is asked for.
+
+    Raises:
+        InputError: There is no devfile.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._workspace = Workspace(options)
+        self._options = options
+        self._observation: Observation | None = None
+        self._saved = Saved()
+
+    async def open(self) -> "Reading":
+        """Read the project.
+
+        Raises:
+            InputErrors: Its files have mistakes.
+        """
+        loaded = await to_thread.run_sync(self._workspace.load)
+        if loaded.errors:
+            raise InputErrors(loaded.errors)
+        place = place_of(self._options, loaded.project)
+        self._saved = self._load(place)
+        self._observation = await self._workspace.look(place.namespace)
+        return self
+
+    def _load(self, place: Place) -> Saved:
+        return self._workspace.store(place).load()
+
+    @property
+    def observation(self) -> Observation:
+        """The project, once it is open."""
+        assert self._observation is not None
+        return self._observation
+
+    @property
+    def graph(self) -> Graph:
+        """Its nodes."""
+        return self.observation.graph
+
+    def plan(self, changed: Sequence[str] = ()) -> list[PlanRow]:
+        """Return what would run, and why."""
+        state = State(mode=_ALL, traces=self._saved.traces)
+        return [
+            PlanRow(node=each.node, action=each.action, reasons=each.reasons, after=each.after)
+            for each in planned(state, self.observation, changed)
+        ]
+
+    def why(self, name: str) -> Decision:
+        """Return the last decision on a node.
+
+        Raises:
+            InputError: There is no such node.
+        """
+        node = self.graph.find(name)
+        decision = self._saved.decisions.get(str(node))
+        if decision is None:
+            return Decision(node=node, action=None, reasons=("no session has decided on it yet",), outcome="unknown")
+        return _decision(node, decision)
+
+    def edges(self) -> list[Edge]:
+        """Return who needs whom, and what says so."""
+        found = []
+        for node in self.graph.nodes.values():
+            for need in node.needs:
+                reasons = [
+                    f"{edge.where.path}:{edge.where.line} {edge.reason}" if edge.where.line else edge.reason
+                    for edge in node.edges
+                    if edge.to == need
+                ]
+                found.append(Edge(source=node.id, target=need, reasons=tuple(reasons)))
+        return found
+
+    def inputs(self, name: str) -> list[tuple[str, str]]:
+        """Return each file that a node reads, with the Dockerfile line that brings it.
+
+        Raises:
+            InputError: There is no such node.
+        """
+        node = self.graph.nodes[self.graph.find(name)]
+        files = sorted(self.observation.files.get(node.id, {}))
+        detail = node.detail
+        if not isinstance(detail, ImageDetail) or detail.facts is None:
+            return [(path, "inputs") for path in files]
+        prefix = "" if detail.context == "." else detail.context + "/"
+        return [
+            (
+                path,
+                ", ".join(f"{detail.dockerfile}:{source.line}" for source in detail.facts.selects(path[len(prefix) :])),
+            )
+            for path in files
+        ]
+
+    def settings(self) -> list[SettingRow]:
+        """Return all settings with their values."""
+        rows = []
+        for setting in self.observation.project.settings:
+            node = self.graph.nodes.get(setting.node)
+            if node is None:
+                continue
+            default = next(each.default for each in node.declaration.parameters if each.name == setting.name)
+            rows.append(
+                SettingRow(
+                    name=f"{setting.node.name}.{setting.name}",
+                    type=setting.type,
+                    value=json.dumps(setting.value, default=str),
+                    default=json.dumps(default, default=str),
+                    origin=setting.source,
+                    where=node.declaration.where,
+                )
+            )
+        return rows
+
+    def manifests(self) -> tuple[tuple[Manifest, ...], list[str]]:
+        """Return all services' manifests as they would be applied, and the images that are not built yet."""
+        state = State(mode=_ALL, traces=self._saved.traces)
+        stale = {str(each.node) for each in planned(state, self.observation) if each.action == "build"}
+        results = {
+            node: Result(digest=trace.result.digest, ref=trace.result.ref)
+            for node, trace in self._saved.traces.items()
+            if node.kind is Kind.IMAGE and node in self.graph.nodes and str(node) not in stale
+        }
+        found: list[Manifest] = []
+        for node in self.graph.of_kind(Kind.SERVICE):
+            manifests = manifests_of(
+                node,
+                handles(node, self.graph, results),
+                read=lambda path: self._workspace.files.read(RelPath(path)),
+                root=str(self._workspace.root),
+            )
+            found.extend(with_images(manifests, _with_placeholders(self.graph, results)))
+        unbuilt = [node.id.name for node in self.graph.of_kind(Kind.IMAGE) if node.id not in results]
+        return tuple(found), unbuilt
+
+
+def rendered_yaml(manifests: Sequence[Manifest]) -> str:
+    """Return manifests as YAML."""
+    return to_yaml(manifests)
+
+
+def _with_placeholders(graph: Graph, results: Mapping[NodeId, Result]) -> Mapping[NodeId, Any]:
+    found = dict(references(graph, results))
+    for node in graph.of_kind(Kind.IMAGE):
+        if node.id not in found and isinstance(node.detail, ImageDetail):
+            found[node.id] = (node.detail.repository, f"{node.detail.repository}:{PLACEHOLDER_TAG}")
+    return found
+
+
+def _decision(node: NodeId, decision: Mapping[str, Any]) -> Decision:
+    outcome = str(decision["outcome"])
+    failed = outcome.startswith("failed: ")
+    words = {"hold": "held", "skip": "up to date"}.get(str(decision["action"]))
+    rest = outcome.partition(": ")[2]
+    if words is None:
+        words = next((each for each in ("failed", "cancelled", "running") if outcome.startswith(each)), "succeeded")
+    return Decision(
+        node=node,
+        action=None if words in {"held", "up to date"} else str(decision["action"]),
+        reasons=tuple(decision["reasons"]),
+        outcome=words,
+        at=_ago(time.time() - float(decision["at"])),
+        seconds=decision["seconds"],
+        summary="" if failed else (rest if words == "cancelled" else outcome if words == "succeeded" else ""),
+        problems=(Problem(message=rest),) if failed else (),
+    )
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}{'' if count == 1 else 's'} ago"
+    return "just now" if seconds < 2 else f"{int(seconds)} seconds ago"
