@@ -216,7 +216,7 @@ class _Reading:
             self.read(stage.base)
         reader = self._reader(stage)
         self.readers[index] = reader
-        for instruction in (*self._triggers(stage), *stage.body):
+        for instruction in (*self._triggers(stage), *self._body(stage)):
             try:
                 reader.read(instruction)
             except Problem as problem:
@@ -259,7 +259,9 @@ class _Reading:
         return self.bases.get(stage.reference, UNKNOWN_BASE)
 
     def _triggers(self, stage: _Declared) -> Iterable[Instruction]:
-        if stage.base is not None and not stage.replaced:
+        if stage.replaced:
+            return ()
+        if stage.base is not None:
             return [each.trigger for each in self._body(self.stages[stage.base]) if each.trigger]
         found: list[Instruction] = []
         for text in self._base(stage).triggers:

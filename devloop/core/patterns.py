@@ -181,6 +181,7 @@ def _rule(written: str, line: int) -> Iterator[IgnoreRule]:
         # Cleaning `./!a` uncovers a mark that the builder then reads as one.
         included, pattern = True, pattern[1:]
     check_glob(pattern)
+    compile_moby(pattern)
     yield IgnoreRule(pattern=pattern, included=included, line=line)
 
 
