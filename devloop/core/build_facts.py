@@ -14,7 +14,8 @@ from devloop.core.build_model import (
 )
 from devloop.core.build_scope import GlobalScope, Scope, global_scope
 from devloop.core.build_stage import Problem, StageReader
-from devloop.core.dockerfile_syntax import Dockerfile, Instruction, parse_trigger
+from devloop.core.dockerfile_model import Dockerfile, Instruction
+from devloop.core.dockerfile_syntax import parse_trigger
 from devloop.core.expansion import ExpansionError, Lexer
 from devloop.core.stages import Stage
 from devloop.errors import InputError, InputErrors, Where

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from devloop.core.build_model import BaseConfig
-from devloop.core.dockerfile_syntax import Dockerfile, Instruction
+from devloop.core.dockerfile_model import Dockerfile, Instruction
 from devloop.core.expansion import ExpansionError, Lexer
 from devloop.errors import InputError
 

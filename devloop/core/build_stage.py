@@ -9,7 +9,8 @@ from typing import Final, Literal
 
 from devloop.core.build_model import BaseConfig, BaseUse, Feature
 from devloop.core.build_scope import GlobalScope, Scope, Value
-from devloop.core.dockerfile_syntax import Instruction, heredoc_of
+from devloop.core.dockerfile_model import Instruction
+from devloop.core.dockerfile_words import heredoc_of
 from devloop.core.expansion import ExpansionError
 from devloop.core.patterns import Glob, PatternError, clean, is_glob
 from devloop.core.sources import Source, SourceKind, context_path

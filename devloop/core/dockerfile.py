@@ -14,7 +14,8 @@ from devloop.core.build_model import (
     BuildFacts,
     Feature,
 )
-from devloop.core.dockerfile_syntax import Directive, Dockerfile, Flag, Heredoc, Instruction, parse
+from devloop.core.dockerfile_model import Directive, Dockerfile, Flag, Heredoc, Instruction
+from devloop.core.dockerfile_syntax import parse
 from devloop.core.landing import Choice, Destinations, Landed, Landing, land
 from devloop.core.sources import Source, SourceKind
 from devloop.core.stages import Stage, Unknown

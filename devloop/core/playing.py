@@ -121,6 +121,10 @@ class _Copying:
     def _put_file(self, name: str, file: File) -> None:
         operation = self.operation
         destination = operation.destination
+        if self._may_exclude(name):
+            self._lose([(name, file)], "engines differ in whether `--exclude` holds for a source that is a file")
+            self._spoil(f"line {operation.line} may put something else there")
+            return
         if destination is None:
             self._lose([(name, file)], "the directory that it is copied to is not known")
             return
@@ -144,6 +148,11 @@ class _Copying:
                 else:
                     self._put(destination, file, inside=inside)
 
+    def _may_exclude(self, name: str) -> bool:
+        if not self.operation.excludes:
+            return False
+        return _selector(CopySource(pattern=name), self.operation).may_exclude(name)
+
     def _put(self, path: str, file: File, inside: str | None = None) -> None:
         entered = (self.stage, self.operation.line) if self.operation.from_context else file.entered
         self.system.put(path, replace(file, entered=entered), line=self.operation.line, inside=inside)
@@ -160,16 +169,7 @@ class _Copying:
 
 def selected(source: CopySource, operation: Copy, origin: Origin) -> Iterator[tuple[str, list[tuple[str, File]]]]:
     """Yield what a source names, each with the files that are taken of it by their paths."""
-    selector = Selector(
-        Source(
-            pattern=source.pattern,
-            below=source.below,
-            excludes=operation.excludes,
-            kind=SourceKind.COPY,
-            line=operation.line,
-            instruction="",
-        )
-    )
+    selector = _selector(source, operation)
     found: dict[str, list[tuple[str, File]]] = {}
     for path, file in _candidates(source.pattern, origin):
         root = selector.root_of(path)
@@ -182,6 +182,19 @@ def selected(source: CopySource, operation: Copy, origin: Origin) -> Iterator[tu
             yield root, [(root, actual)] if actual else list(origin.under(root))
         else:
             yield root, files
+
+
+def _selector(source: CopySource, operation: Copy) -> Selector:
+    return Selector(
+        Source(
+            pattern=source.pattern,
+            below=source.below,
+            excludes=operation.excludes,
+            kind=SourceKind.COPY,
+            line=operation.line,
+            instruction="",
+        )
+    )
 
 
 def _candidates(pattern: str, origin: Origin) -> Iterator[tuple[str, File]]:

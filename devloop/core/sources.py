@@ -77,7 +77,8 @@ class Selector:
         rest = path[len(root) :].lstrip("/")
         if self._below is not None and not (rest and self._below.excludes(rest)):
             return None
-        return None if self._is_excluded(root, rest) else root
+        # Engines copy a source that is a file even where `--exclude` names it, against their own reference.
+        return None if rest and self._excludes is not None and self._excludes.excludes(rest) else root
 
     def _root(self, path: str) -> str | None:
         if self._glob:
@@ -85,11 +86,9 @@ class Selector:
         pattern = self.source.pattern
         return pattern if not pattern or path == pattern or path.startswith(pattern + "/") else None
 
-    def _is_excluded(self, root: str, rest: str) -> bool:
-        if self._excludes is None:
-            return False
-        # A file that is itself the source is compared by its name.
-        return self._excludes.excludes(rest or root.rpartition("/")[2])
+    def may_exclude(self, name: str) -> bool:
+        """Return whether `--exclude` names this file, which is itself a source."""
+        return self._excludes is not None and self._excludes.excludes(name)
 
     def reads_below(self, directory: str) -> bool:
         """Return False when no path in this directory can be selected."""

@@ -38,8 +38,13 @@ def test_a_glob_selects_what_it_matches_and_what_is_below() -> None:
 
 
 def test_excluded_patterns_are_compared_below_the_source() -> None:
-    facts = facts_of("FROM scratch", "COPY --exclude=*.md --exclude=tests/** src README.md /d/")
-    assert inputs(facts, "src/a", "src/a.md", "src/b/a.md", "src/tests/x", "README.md") == ["src/a", "src/b/a.md"]
+    facts = facts_of("FROM scratch", "COPY --exclude=*.md --exclude=tests/** --exclude=!tests/keep src /d/")
+    paths = ("src/a", "src/a.md", "src/b/a.md", "src/tests/x", "src/tests/keep")
+    assert inputs(facts, *paths) == ["src/a", "src/b/a.md", "src/tests/keep"]
+
+
+def test_a_source_that_is_a_file_counts_even_if_it_is_excluded_for_engines_copy_it() -> None:
+    assert inputs(facts_of("FROM scratch", "COPY --exclude=*.md *.md a.md /d/"), "a.md", "b.md") == ["a.md", "b.md"]
 
 
 def test_parents_select_below_the_pivot() -> None:

@@ -141,6 +141,12 @@ def test_an_excluded_file_lands_nowhere() -> None:
     assert paths(landing("FROM scratch", "COPY --exclude=*.py src /d/").of("src/main.py")) == []
 
 
+def test_engines_differ_in_whether_a_source_that_is_a_file_can_be_excluded() -> None:
+    where = landing("FROM scratch", "COPY --exclude=a.txt *.txt /d/")
+    assert [unknown.line for unknown in where.of("a.txt").unknown] == [2]
+    assert paths(where.of("b.txt")) == ["/d/b.txt"]
+
+
 def test_a_source_that_is_not_known_makes_all_destinations_unknown() -> None:
     where = landing("FROM python", "COPY $HOME /d/", "COPY a.txt /e/")
     assert [unknown.line for unknown in where.of("b.txt").unknown] == [2]
