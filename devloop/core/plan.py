@@ -243,7 +243,12 @@ def assume(situation: Situation, steps: Mapping[NodeId, Step]) -> Situation:
     traces = dict(situation.traces)
     for node, step in steps.items():
         if isinstance(step, Due):
-            result = Result(digest=digests.of_value([str(node), sorted(step.inputs.files.items())]), ref="")
-            traces[node] = Trace(inputs=step.inputs, result=result)
+            traces[node] = Trace(inputs=step.inputs, result=Result(digest=_all_of(node, step.inputs)))
     due = frozenset(node for node, step in steps.items() if isinstance(step, Due))
     return replace(situation, traces=traces, verified=situation.verified | due)
+
+
+def _all_of(node: NodeId, inputs: Inputs) -> Digest:
+    """Return a digest that differs whenever anything that the node reads does."""
+    results = {str(need): digest for need, digest in inputs.results.items()}
+    return digests.of_value([str(node), dict(inputs.recipe), dict(inputs.files), results])

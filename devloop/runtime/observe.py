@@ -39,6 +39,11 @@ class Observation:
     changed: tuple[RelPath, ...] = ()
     rediscovered: bool = False
 
+    @property
+    def mistakes(self) -> tuple[InputError, ...]:
+        """The mistakes that reject the project; where there are none, those of the nodes to go by."""
+        return self.project.errors or tuple(each for node in self.graph.nodes.values() for each in node.problems)
+
 
 @dataclass(slots=True)
 class _Known:
@@ -78,8 +83,12 @@ class Observer:
 
     async def look(self) -> Observation:
         """Return the project as it is now, without watching it."""
-        await to_thread.run_sync(self._rediscover)
-        await to_thread.run_sync(self._scan)
+        return await to_thread.run_sync(self.look_now)
+
+    def look_now(self) -> Observation:
+        """Return the project as it is now, without watching it and without an event loop."""
+        self._rediscover()
+        self._scan()
         return self._observation(rediscovered=True)
 
     async def run(self, tell: Callable[[Observation], None]) -> None:
