@@ -28,7 +28,7 @@ from devloop.dsl import (
 )
 
 if TYPE_CHECKING:
-    from devloop.app import Session, session
+    from devloop.app.live import Session, session
     from devloop.shell import sh
 
 __all__ = [
@@ -56,7 +56,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_LATER = {"Session": "devloop.app", "session": "devloop.app", "sh": "devloop.shell"}
+_LATER = {"Session": "devloop.app.live", "session": "devloop.app.live", "sh": "devloop.shell"}
 
 
 def __getattr__(name: str) -> Any:

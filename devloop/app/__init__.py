@@ -1,5 +1,5 @@
 """The composition root: puts core, runtime, adapters and front-ends together for the command line and for notebooks."""
 
-from devloop.app.session import Session, session
+from devloop.app.live import Session, session
 
 __all__ = ["Session", "session"]

@@ -36,6 +36,7 @@ class Options:
         timeout: Seconds that a failing rollout may take to mend itself in a session that ends by itself.
         logs: Whether the containers' logs are followed.
         ports: Whether ports are forwarded.
+        asked: Whether the named nodes themselves must run, changed or not.
     """
 
     devfile: Path | None = None
@@ -50,6 +51,7 @@ class Options:
     timeout: float = 60.0
     logs: bool = True
     ports: bool = True
+    asked: bool = False
 
 
 def find_devfile(given: Path | None) -> Path:

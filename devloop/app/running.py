@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 from typing import Final, NoReturn
 
 import anyio
@@ -10,12 +11,11 @@ from anyio import TASK_STATUS_IGNORED, CancelScope, create_task_group
 from anyio.abc import TaskStatus
 
 from devloop import children
+from devloop.app.live import Session
 from devloop.app.options import Options
-from devloop.app.session import Session
 from devloop.errors import DevloopError
-from devloop.events import Noted, Stopped
-from devloop.ui.front import choose_front
-from devloop.ui.screen import SHOW_CURSOR
+from devloop.events import Event, Noted, Stopped
+from devloop.ui.front import Front, choose_front
 
 __all__ = ["FAILED", "INTERRUPTED", "run_session"]
 
@@ -45,9 +45,10 @@ async def run_session(options: Options, *, output: str, down: bool = False) -> i
     code = FAILED
     with session.bus.subscribe() as events:
         async with create_task_group() as fronts:
-            fronts.start_soon(front.run, events, name="front-end")
+            everything = CancelScope()
+            fronts.start_soon(_show, front, events, everything, name="front-end")
             try:
-                code = await _to_the_end(session, down=down)
+                code = await _to_the_end(session, front, everything, down=down)
             except* DevloopError as group:
                 failure.extend(_leaves(group))
             finally:
@@ -58,12 +59,17 @@ async def run_session(options: Options, *, output: str, down: bool = False) -> i
     return code
 
 
-async def _to_the_end(session: Session, *, down: bool) -> int:
+async def _show(front: Front, events: AsyncIterator[Event], everything: CancelScope) -> None:
+    await front.run(events)
+    everything.cancel("nobody reads the output any more")
+
+
+async def _to_the_end(session: Session, front: Front, everything: CancelScope, *, down: bool) -> int:
     """Run the session until it ends by itself or a signal ends it; return the exit code."""
     code = INTERRUPTED
-    with CancelScope() as everything:
+    with everything:
         async with create_task_group() as tasks:
-            stop = await tasks.start(_take_signals, everything)
+            stop = await tasks.start(_take_signals, front, everything)
             async with session:
                 with CancelScope() as waiting:
                     stop.append(waiting)
@@ -75,24 +81,22 @@ async def _to_the_end(session: Session, *, down: bool) -> int:
 
 
 async def _take_signals(
-    everything: CancelScope, *, task_status: TaskStatus[list[CancelScope]] = TASK_STATUS_IGNORED
+    front: Front, everything: CancelScope, *, task_status: TaskStatus[list[CancelScope]] = TASK_STATUS_IGNORED
 ) -> None:
     """End the innermost scope at the first signal, and the process at the second."""
     scopes = [everything]
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
         task_status.started(scopes)
         async for number in received:
-            if len(scopes) == 0:
-                _end_at_once()
+            if not scopes:
+                _end_at_once(front)
             scopes[-1].cancel(f"{signal.Signals(number).name}")
             scopes.clear()
 
 
-def _end_at_once() -> NoReturn:
+def _end_at_once(front: Front) -> NoReturn:
     children.kill_all()
-    if sys.stderr.isatty():
-        sys.stderr.write(SHOW_CURSOR)
-        sys.stderr.flush()
+    front.close()
     os._exit(INTERRUPTED)
 
 

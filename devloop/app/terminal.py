@@ -13,27 +13,22 @@ from typing import Final, Self
 import anyio
 from anyio import AsyncContextManagerMixin
 
-__all__ = ["Terminal"]
+__all__ = ["Terminal", "read_to_end"]
 
 _CHUNK: Final = 16_384
 
 
 class Terminal(AsyncContextManagerMixin):
-    """Standard input while it belongs to a remote command; the terminal is as before when this is left.
+    """Standard input while it belongs to a remote command: keys go there one by one, Ctrl-C included.
 
-    Args:
-        raw: Whether keys go to the command one by one, Ctrl-C included.
+    The terminal is as before when this is left.
     """
 
-    def __init__(self, *, raw: bool) -> None:
-        self._raw = raw
+    def __init__(self) -> None:
         self._descriptor = sys.stdin.fileno()
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        if not self._raw:
-            yield self
-            return
         before = termios.tcgetattr(self._descriptor)
         tty.setraw(self._descriptor)
         try:
@@ -42,12 +37,9 @@ class Terminal(AsyncContextManagerMixin):
             termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
 
     async def input(self) -> AsyncIterator[bytes]:
-        """Yield what is typed or piped in, to its end."""
+        """Yield what is typed."""
         while True:
-            try:
-                await anyio.wait_readable(self._descriptor)
-            except OSError:  # a regular file, which is always readable
-                await anyio.lowlevel.checkpoint()
+            await anyio.wait_readable(self._descriptor)
             data = os.read(self._descriptor, _CHUNK)
             if not data:
                 return
@@ -56,6 +48,16 @@ class Terminal(AsyncContextManagerMixin):
     async def sizes(self) -> AsyncIterator[tuple[int, int]]:
         """Yield the terminal's columns and rows, now and after each change."""
         with anyio.open_signal_receiver(signal.SIGWINCH) as changes:
-            yield tuple(shutil.get_terminal_size())
+            yield _size()
             async for _ in changes:
-                yield tuple(shutil.get_terminal_size())
+                yield _size()
+
+
+def read_to_end() -> bytes:
+    """Return all of standard input, which is no terminal."""
+    return sys.stdin.buffer.read()
+
+
+def _size() -> tuple[int, int]:
+    size = shutil.get_terminal_size()
+    return size.columns, size.lines

@@ -11,12 +11,12 @@ from anyio import create_task_group, to_thread
 
 from devloop.adapters.kube.cluster import KubeCluster
 from devloop.app.options import Options
-from devloop.app.terminal import Terminal
+from devloop.app.terminal import Terminal, read_to_end
 from devloop.app.workspace import Workspace, place_of
 from devloop.core.pods import Container, Pod
 from devloop.errors import InputError, InputErrors, ToolError
 from devloop.events import PodOutput
-from devloop.model import ContainerTarget, Kind, NodeId, ObjectKey
+from devloop.model import ContainerTarget, ForwardRule, Kind, NodeId, ObjectKey
 from devloop.runtime.discover import Project
 from devloop.runtime.pods import status_of
 from devloop.runtime.ports import ContainerLostError, ExecExit, ExecOutput, ExecStream, LogLine
@@ -59,15 +59,7 @@ class Deployed:
                     status=_status(bool(have), own),
                     objects=tuple(ObjectRow(name=str(each.key), status=each.status) for each in have),
                     pods=tuple(_pod_row(pod) for pod in own),
-                    ports=tuple(
-                        PortRow(
-                            local=rule.local,
-                            remote=str(rule.remote),
-                            url=f"http://localhost:{rule.local}" if await _listens(rule.local) else None,
-                        )
-                        for rule in self.project.forwards
-                        if rule.service == name
-                    ),
+                    ports=tuple([await _port_row(rule) for rule in self.project.forwards if rule.service == name]),
                 )
             )
         return rows
@@ -116,18 +108,37 @@ class Deployed:
     async def exec(self, service: str, command: Sequence[str], *, container: str | None, terminal: bool) -> int:
         """Run a command in a service's container, with this process's standard streams, and return its exit code.
 
+        Args:
+            service: The service.
+            command: The program and its arguments.
+            container: The container; None for the pod's first.
+            terminal: Whether the command gets a terminal; else what is piped in, as a whole.
+
         Raises:
             ToolError: No container of the service runs.
             InputError: It has no container of that name.
         """
         target = _choose(service, await self.pods(), container)
-        async with self.cluster.exec(target, command, stdin=True, tty=terminal) as stream:
-            async with Terminal(raw=terminal) as own, create_task_group() as tasks:
+        if not terminal:
+            return await self._exec_piped(target, command)
+        async with self.cluster.exec(target, command, stdin=True, tty=True) as stream:
+            async with Terminal() as own, create_task_group() as tasks:
                 tasks.start_soon(_send_input, own, stream)
-                if terminal:
-                    tasks.start_soon(_send_size, own, stream)
+                tasks.start_soon(_send_size, own, stream)
                 code = await _show_output(stream)
                 tasks.cancel_scope.cancel("the command has ended")
+        return code
+
+    async def _exec_piped(self, target: ContainerTarget, command: Sequence[str]) -> int:
+        """Run a command on what is piped in. Old servers cannot end a command's input, so its length is told first."""
+        given = b"" if sys.stdin is None or sys.stdin.isatty() else await to_thread.run_sync(read_to_end)
+        if given:
+            command = ("sh", "-c", f'head -c {len(given)} | "$@"', "sh", *command)
+        async with self.cluster.exec(target, command, stdin=bool(given)) as stream, create_task_group() as tasks:
+            if given:
+                tasks.start_soon(stream.send, given)
+            code = await _show_output(stream)
+            tasks.cancel_scope.cancel("the command has ended")
         return code
 
     async def down(self, services: Sequence[str] | None) -> tuple[ObjectKey, ...]:
@@ -189,6 +200,11 @@ def _status(exists: bool, pods: Sequence[Pod]) -> str:  # noqa: FBT001 - private
 def _pod_row(pod: Pod) -> PodRow:
     restarts = sum(container.restarts for container in pod.containers)
     return PodRow(name=pod.name, status=status_of(pod), ready=pod.ready, restarts=restarts)
+
+
+async def _port_row(rule: ForwardRule) -> PortRow:
+    url = f"http://localhost:{rule.local}" if await _listens(rule.local) else None
+    return PortRow(local=rule.local, remote=str(rule.remote), url=url)
 
 
 async def _listens(port: int) -> bool:

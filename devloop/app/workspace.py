@@ -16,6 +16,7 @@ from devloop.core.contexts import Context, choose
 from devloop.core.graph import Graph
 from devloop.declarations import ProjectSpec
 from devloop.errors import InputError, InputErrors
+from devloop.model import NodeId
 from devloop.runtime.discover import Project, discover
 from devloop.runtime.observe import Observation, Observer
 from devloop.runtime.ports import Loaded
@@ -110,6 +111,10 @@ class Workspace:
         if not self.options.nodes:
             return graph
         return graph.closure([graph.find(name) for name in self.options.nodes])
+
+    def asked(self, graph: Graph) -> frozenset[NodeId]:
+        """Return the nodes that must run, changed or not."""
+        return frozenset(graph.find(name) for name in self.options.nodes) if self.options.asked else frozenset()
 
     async def look(self, namespace: str) -> Observation:
         """Return the project as it is now.

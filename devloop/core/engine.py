@@ -82,6 +82,7 @@ class State:
         refused: Images whose containers take no files, with the reason.
         lost: Containers that went away in the middle of a sync.
         broken: Where what follows a copy failed.
+        asked: Nodes that a person wants to run in this session, changed or not.
         next: The next run's number.
     """
 
@@ -98,6 +99,7 @@ class State:
     refused: Mapping[NodeId, str] = field(default_factory=dict)
     lost: frozenset[ContainerTarget] = frozenset()
     broken: frozenset[RunKey] = frozenset()
+    asked: frozenset[NodeId] = frozenset()
     next: int = 1
 
 
@@ -153,6 +155,7 @@ def situation(state: State) -> Situation:
         running={run.key.node: run.inputs for run in making},
         verified=state.verified,
         refused=state.refused,
+        asked=state.asked,
         mode=state.mode,
     )
 
@@ -169,6 +172,7 @@ def _take(state: State, received: Input) -> State:
         case Requested():
             return replace(
                 state,
+                asked=state.asked | received.nodes,
                 traces=_without(state.traces, received.nodes),
                 failed=_without(state.failed, received.nodes),
                 verified=state.verified - received.nodes,

@@ -51,6 +51,7 @@ class Situation:
         running: The inputs with which a node runs now.
         verified: The nodes whose trace was confirmed in this session (services: in the cluster).
         refused: Images whose containers cannot take files, with the reason.
+        asked: Nodes that a person wants to run in this session, changed or not.
         mode: What is done at all.
     """
 
@@ -61,6 +62,7 @@ class Situation:
     running: Mapping[NodeId, Inputs] = field(default_factory=dict)
     verified: frozenset[NodeId] = frozenset()
     refused: Mapping[NodeId, str] = field(default_factory=dict)
+    asked: frozenset[NodeId] = frozenset()
     mode: Mode = field(default_factory=Mode)
 
 
@@ -130,7 +132,7 @@ def plan(situation: Situation) -> dict[NodeId, Step]:
 
 
 def _step(situation: Situation, node: Node, steps: Mapping[NodeId, Step]) -> Step:
-    if node.id.kind not in situation.mode.kinds or not _automatic(situation.graph, node):
+    if node.id.kind not in situation.mode.kinds or not _automatic(situation, node):
         return Idle()
     if node.problems:
         return Waiting(reason=f"it has a mistake: {node.problems[0]}", failed=True)
@@ -146,7 +148,7 @@ def _step(situation: Situation, node: Node, steps: Mapping[NodeId, Step]) -> Ste
         if overtaken is not None:
             return Busy(inputs=running, overtaken=overtaken)
     trace = situation.traces.get(node.id)
-    if running is None and trace is not None and node.id in situation.verified | _self_verifying(node):
+    if running is None and trace is not None and node.id in situation.verified | _self_verifying(situation, node):
         if trace.inputs == inputs:
             return UpToDate(result=trace.result)
         paths = _syncable(situation, node, trace.inputs, inputs)
@@ -157,16 +159,20 @@ def _step(situation: Situation, node: Node, steps: Mapping[NodeId, Step]) -> Ste
     return Due(inputs=inputs, reasons=_why(situation, node, trace, inputs))
 
 
-def _automatic(graph: Graph, node: Node) -> bool:
+def _automatic(situation: Situation, node: Node) -> bool:
     """Whether the session runs the node by itself: a task only if it has inputs, or another node needs it."""
-    if not isinstance(node.detail, TaskDetail) or node.id.kind is Kind.CHECK:
-        return node.id.kind is not Kind.SYNC
-    return node.detail.inputs is not None or bool(graph.dependents(node.id))
+    if node.id in situation.asked:
+        return True
+    if isinstance(node.detail, TaskDetail) and node.id.kind is Kind.TASK:
+        return node.detail.inputs is not None or bool(situation.graph.dependents(node.id))
+    return node.id.kind is not Kind.SYNC
 
 
-def _self_verifying(node: Node) -> frozenset[NodeId]:
+def _self_verifying(situation: Situation, node: Node) -> frozenset[NodeId]:
     """Traces of images and tasks are confirmed when they are read; a service's is only so in the cluster."""
-    return frozenset() if node.id.kind in {Kind.SERVICE, Kind.CHECK} else frozenset({node.id})
+    if node.id.kind in {Kind.SERVICE, Kind.CHECK} or node.id in situation.asked:
+        return frozenset()
+    return frozenset({node.id})
 
 
 def _held(situation: Situation, node: Node, steps: Mapping[NodeId, Step]) -> Waiting | None:

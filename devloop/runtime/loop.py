@@ -5,7 +5,7 @@ Workers and watchers only send inputs; nobody else changes the state. The loop n
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 import anyio
@@ -56,6 +56,7 @@ class Surroundings:
         tailer: Follows logs, or None.
         forwarder: Carries local ports, or None.
         tell_port: Tells whether a local port could be opened.
+        asked: The nodes of a graph that must run in this session, changed or not.
     """
 
     project: str
@@ -66,6 +67,7 @@ class Surroundings:
     tailer: Tailer | None = None
     forwarder: Forwarder | None = None
     tell_port: Callable[[PortState], None] = lambda _: None
+    asked: Callable[[Graph], frozenset[NodeId]] = lambda _: frozenset()
 
 
 @dataclass(slots=True)
@@ -243,6 +245,8 @@ class Loop:
                         self._bus.emit(Noted(node=NodeId(Kind.SERVICE, note.rule.service), message=note.message))
         if not observation.graph.nodes and project.errors:
             return None
+        if first:
+            self._state = replace(self._state, asked=self._around.asked(observation.graph))
         return Observed(graph=observation.graph, files=observation.files)
 
     def _tell_project(self, observation: Observation, previous: Observation | None, *, first: bool) -> None:

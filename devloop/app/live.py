@@ -249,7 +249,11 @@ class Session(AsyncContextManagerMixin):
             pull=options.pull,
         )
         around = Surroundings(
-            project=project, target="the Docker engine", store=workspace.store(place), journal=self.journal
+            project=project,
+            target="the Docker engine",
+            store=workspace.store(place),
+            journal=self.journal,
+            asked=workspace.asked,
         )
         if deploys:
             cluster = await self._open_cluster(stack, project, place)
