@@ -7,7 +7,7 @@ image.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from devloop.core.yaml_documents import Pointer
 from devloop.errors import InputError, Where
 from devloop.model import ImageRef
 
-__all__ = ["ImageUse", "image_uses", "replace_images"]
+__all__ = ["ImageUse", "image_uses", "replace_images", "without_forced_pulls"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,24 @@ def replace_images(manifest: Manifest, mapping: Mapping[str, str], *, paths: Seq
     for use in image_uses(manifest, paths=paths):
         if use.text in mapping:
             document = put(document, use.pointer, _replaced(pick(document, use.pointer), mapping[use.text]))
+    return manifest.with_document(document)
+
+
+def without_forced_pulls(manifest: Manifest, images: Collection[str]) -> Manifest:
+    """Return the manifest where the containers of these images take what the node has before they ask a registry.
+
+    For references whose tag follows the content: `imagePullPolicy: Always` can bring nothing newer, and fails where the
+    image came to the node without a registry.
+
+    Args:
+        manifest: The object to change.
+        images: The references as the manifest has them now.
+    """
+    document = manifest.document
+    for use in image_uses(manifest):
+        policy = (*use.pointer[:-1], "imagePullPolicy")
+        if use.text in images and use.pointer[-1] == "image" and pick(document, policy) == "Always":
+            document = put(document, policy, "IfNotPresent")
     return manifest.with_document(document)
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from devloop.core.images import ImageUse, image_uses, replace_images
+from devloop.core.images import ImageUse, image_uses, replace_images, without_forced_pulls
 from devloop.core.objects import Manifest, Source, is_cluster_scoped, manifest_at, manifest_of
 from devloop.core.pod_templates import change, pick, template_pointer
 from devloop.core.workloads import ServiceFacts, facts
@@ -31,6 +31,7 @@ __all__ = [
     "to_yaml",
     "waves",
     "with_labels",
+    "without_forced_pulls",
 ]
 
 

@@ -314,10 +314,10 @@ def _plain(event: Any, text: str) -> str | int | float | bool | None:
         return str(text)
     if _NOT_JSON.match(text):
         raise _error(event, f"`{text}` is no number that Kubernetes takes")
-    digits = text.replace("_", "")
+    digits = text if text[0] == "." else text.replace("_", "")
     if found := _INTEGER.match(digits):
         return _integer(found)
-    if _FLOAT.match(digits if "_" in text[1:] else text):
+    if _FLOAT.match(digits):
         number = float(digits)
         return str(text) if math.isinf(number) else _shortest(number)
     return str(text)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devloop.core.images import image_uses, replace_images
+from devloop.core.images import image_uses, replace_images, without_forced_pulls
 from devloop.core.manifest import Manifest, manifest_of, parse
 from devloop.core.pod_templates import pick, put
 from devloop.errors import InputError
@@ -166,6 +166,16 @@ def test_a_digest_goes_where_the_mapping_has_a_place_for_it() -> None:
         "repository": "r.io/api",
         "digest": f"sha256:{hexadecimal}",
     }
+
+
+def test_built_images_are_not_pulled_though_the_manifest_says_always() -> None:
+    manifest = _one(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n"
+        "  - {image: 'api:dev-1', imagePullPolicy: Always}\n  - {image: 'api:dev-1', imagePullPolicy: Never}\n"
+        "  - {image: 'api:dev-1'}\n  - {image: other, imagePullPolicy: Always}\n"
+    )
+    containers = without_forced_pulls(manifest, {"api:dev-1"}).document["spec"]["containers"]
+    assert [container.get("imagePullPolicy") for container in containers] == ["IfNotPresent", "Never", None, "Always"]
 
 
 _values = st.recursive(
