@@ -105,6 +105,8 @@ class Inventory:
         self._recorded = False
 
     async def _load(self) -> dict[tuple[str, str, str], Place]:
+        if self._places is not None:
+            return self._places
         async with self._lock:
             if self._places is None:
                 answer = await self._session.call("GET", CONFIG_MAPS.path(self._namespace, self.name))
@@ -133,6 +135,8 @@ class Inventory:
                 answer = await self._session.call("POST", path, content=content)
             if answer.good:
                 return
+            if answer.code not in {404, 409}:
+                break
         raise refusal(f"writing ConfigMap `{self.name}`", answer.code, answer.content)
 
 

@@ -20,6 +20,9 @@ __all__ = ["METADATA", "Live", "LiveIndex"]
 METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 _METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 
+_MOMENT: Final = 0.001
+"""How long a list waits for others to take part in it."""
+
 LiveIndex = Mapping[ObjectKey, Mapping[str, Any]]
 """The metadata of live objects."""
 
@@ -76,7 +79,7 @@ class Live:
         return request
 
     async def _ask(self, place: Place, request: _Request) -> None:
-        await anyio.lowlevel.checkpoint()  # others of this moment join
+        await anyio.sleep(_MOMENT)
         del self._waiting[place.identity]
         try:
             request.found = await self._list(place)

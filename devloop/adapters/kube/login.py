@@ -26,10 +26,10 @@ _FETCHED: Final = frozenset({"exec", "auth-provider"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What it takes to talk to one API server."""
+    """What it takes to talk to one API server; `tls` is None only for one that speaks plain HTTP."""
 
     server: str
-    tls: ssl.SSLContext
+    tls: ssl.SSLContext | None
     token: str | None = None
     proxy: str | None = None
     server_name: str | None = None
@@ -64,7 +64,9 @@ def _written_down(context: Context) -> Credentials:
         raise InputError(f"the credentials of context `{context.name}` cannot be used: {error}") from error
 
 
-def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
+def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext | None:
+    if str(cluster["server"]).startswith("http://"):
+        return None
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if cluster.get("insecure-skip-tls-verify"):
         tls.check_hostname = False

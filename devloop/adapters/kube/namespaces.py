@@ -35,20 +35,24 @@ class Namespaces:
 
     async def ensure(self) -> None:
         """Create the namespace if it is missing; one that is being deleted is waited for and created again."""
-        async with self._lock:
-            if self._there:
-                return
-            found = await metadata(self._session, NAMESPACES, "", self._name)
-            if found and "deletionTimestamp" in found:
-                await wait_gone(self._session, NAMESPACES, "", self._name, uid=found["uid"])
-                found = None
-            if found is None:
-                await self._create()
-            self._there = True
+        if not self._there:
+            async with self._lock:
+                await self._look()
 
     def doubt(self) -> None:
         """Look again at the next `ensure`."""
         self._there = False
+
+    async def _look(self) -> None:
+        if self._there:
+            return
+        found = await metadata(self._session, NAMESPACES, "", self._name)
+        if found and "deletionTimestamp" in found:
+            await wait_gone(self._session, NAMESPACES, "", self._name, uid=found["uid"])
+            found = None
+        if found is None:
+            await self._create()
+        self._there = True
 
     async def _create(self) -> None:
         labels = {MANAGED_BY: "devloop", PROJECT: self._project}

@@ -5,6 +5,7 @@ Kubernetes object.
 """
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -207,7 +208,7 @@ class Session:
         client = httpx.AsyncClient(
             base_url=credentials.server,
             headers=_HEADERS,
-            verify=credentials.tls,
+            verify=credentials.tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # the latter trusts nobody
             timeout=timeout,
             proxy=credentials.proxy,
             # Few connections for calls: beyond ten, the handshakes of a burst cost more than the waiting.
