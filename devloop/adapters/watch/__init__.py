@@ -15,6 +15,7 @@ import anyio
 from anyio import AsyncContextManagerMixin, CapacityLimiter, create_task_group, from_thread, to_thread
 from anyio.abc import ObjectReceiveStream
 
+from devloop.adapters.watch.polling import PollingSource, sends_no_events
 from devloop.model import RelPath
 from devloop.runtime.ports import Hint, PathsHint, RescanHint
 
@@ -28,14 +29,14 @@ class FileWatcher:
 
     Args:
         root: The project's root.
-        polling: Whether to look at all files again and again, for file systems that send no events.
+        polling: Whether to look at all files again and again; None where the file system is known to send no events.
         portable: Whether to use watchfiles even where devloop has a reader of its own.
     """
 
-    def __init__(self, root: Path, *, polling: bool = False, portable: bool = False) -> None:
+    def __init__(self, root: Path, *, polling: bool | None = None, portable: bool = False) -> None:
         self._root = root.resolve()
         self._polling = polling
-        self._portable = polling or portable or sys.platform != "linux"
+        self._portable = portable or sys.platform != "linux"
 
     def watch(self, roots: Sequence[RelPath], keep: Keep) -> AbstractAsyncContextManager[ObjectReceiveStream[Hint]]:
         """Watch the directories and what is below them; nothing that changes after entering is missed.
@@ -49,13 +50,21 @@ class FileWatcher:
         return _Watching(self._source(roots, keep))
 
     def _source(self, roots: Sequence[RelPath], keep: Keep) -> "_Source":
+        if self._is_polled():
+            return PollingSource(self._root, roots, keep)
         if self._portable:
             from devloop.adapters.watch.portable import PortableSource
 
-            return PortableSource(self._root, roots, keep, polling=self._polling)
+            return PortableSource(self._root, roots, keep)
         from devloop.adapters.watch.inotify import InotifySource
 
         return InotifySource(self._root, roots, keep)
+
+    def _is_polled(self) -> bool:
+        mounts = Path("/proc/self/mounts")
+        if self._polling is None and mounts.is_file():
+            return sends_no_events(self._root, mounts.read_text(errors="replace"))
+        return bool(self._polling)
 
 
 class _Source(Protocol):
@@ -66,6 +75,8 @@ class _Source(Protocol):
     def run(self, push: Callable[[Hint], None]) -> None: ...
 
     def stop(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class _Watching(AsyncContextManagerMixin):
@@ -97,7 +108,7 @@ class _Watching(AsyncContextManagerMixin):
                 finally:
                     self._source.stop()
         finally:
-            self._source.stop()
+            self._source.close()
             hints.close()
         if failure is not None:
             raise failure

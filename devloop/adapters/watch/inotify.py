@@ -98,10 +98,8 @@ class InotifySource:
             self._kernel.open()
             self._watch_all()
         except OSError as error:
-            self._close()
             raise _limit_reached(error) from error
         if self._limited:
-            self._close()
             raise _limit_reached(OSError(errno.ENOSPC, ""))
 
     def stop(self) -> None:
@@ -109,19 +107,22 @@ class InotifySource:
         with suppress(OSError):  # it is closed: we have stopped
             self._waker.send(b"x")
 
+    def close(self) -> None:
+        """Give everything back, once `run` has returned."""
+        self._kernel.close()
+        self._wake.close()
+        self._waker.close()
+
     def run(self, push: Callable[[Hint], None]) -> None:
         """Tell hints until stopped."""
-        try:
-            while self._wait():
-                for number, mask, name in self._kernel.read():
-                    self._take(number, mask, name, time.monotonic())
-                if self._limited and time.monotonic() >= self._next_rescan:
-                    self._next_rescan = time.monotonic() + _UNWATCHED_PERIOD
-                    self._batch.lost("the system's watch limit is reached: looking at all files every 3 s")
-                if hint := self._batch.take(time.monotonic()):
-                    push(hint)
-        finally:
-            self._close()
+        while self._wait():
+            for number, mask, name in self._kernel.read():
+                self._take(number, mask, name, time.monotonic())
+            if self._limited and time.monotonic() >= self._next_rescan:
+                self._next_rescan = time.monotonic() + _UNWATCHED_PERIOD
+                self._batch.lost("the system's watch limit is reached: looking at all files every 3 s")
+            if hint := self._batch.take(time.monotonic()):
+                push(hint)
 
     def _wait(self) -> bool:
         """Wait for events or for the batch to be over; False when we are to stop."""
@@ -134,12 +135,6 @@ class InotifySource:
         known = [wait for wait in waits if wait is not None]
         ready = poller.poll(min(known) * 1000 if known else None)
         return all(handle != self._wake.fileno() for handle, _ in ready)
-
-    def _close(self) -> None:
-        self._kernel.close()
-        self._watched.clear()
-        self._wake.close()
-        self._waker.close()
 
     # --- what to watch ---------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Events by watchfiles: for every system but Linux, and by polling for file systems that send none.
+"""Events by watchfiles: for every system but Linux.
 
 What watchfiles is known to do, and what is done about it: it says nothing when its queue overflowed (large batches and
 jumps of the clock cause a rescan), dies of a file name that is not UTF-8 and with its root (it is made again, and a
@@ -24,7 +24,6 @@ __all__ = ["PortableSource"]
 
 _DEBOUNCE_MS: Final = 50
 _STEP_MS: Final = 5
-_POLL_MS: Final = 300
 _OVERFLOW: Final = 4000
 _JUMP: Final = 5.0
 """Seconds between two steps that mean the computer slept."""
@@ -55,14 +54,12 @@ class PortableSource:
         root: The project's root.
         roots: The directories to watch, relative to it.
         keep: Says of a directory whether it is of interest.
-        polling: Whether to look at all files again and again instead of asking the system for events.
     """
 
-    def __init__(self, root: Path, roots: Sequence[RelPath], keep: Callable[[RelPath], bool], *, polling: bool) -> None:
+    def __init__(self, root: Path, roots: Sequence[RelPath], keep: Callable[[RelPath], bool]) -> None:
         self._root = root
         self._roots = roots
         self._keep = keep
-        self._polling = polling
         self._stop = _Stop()
         self._missing: frozenset[str] = frozenset()
         self._notify: RustNotify | None = None
@@ -76,7 +73,7 @@ class PortableSource:
         self._missing = frozenset(self._places.keys() - set(present))
         try:
             # Without anything to watch, an empty list makes a watcher that only waits.
-            self._notify = RustNotify(present, False, self._polling, _POLL_MS, True, True)  # noqa: FBT003 (positional)
+            self._notify = RustNotify(present, False, False, 0, True, True)  # noqa: FBT003 (they are positional)
         except OSError as error:
             raise ToolError(
                 f"the directories cannot be watched: {error}",
@@ -101,7 +98,12 @@ class PortableSource:
                     batch.changed(path, now)
             if hint := batch.take(time.monotonic()):
                 push(hint)
-        self._close()
+
+    def close(self) -> None:
+        """Give everything back, once `run` has returned."""
+        if self._notify is not None:
+            self._notify.close()
+            self._notify = None
 
     def _events(self, wait: float | None) -> list[RelPath] | str:
         """Return what changed within the time, or why that cannot be known."""
@@ -125,14 +127,9 @@ class PortableSource:
         return self._missing != frozenset(path for path in self._places if not Path(path).exists())
 
     def _again(self, reason: str) -> str:
-        self._close()
+        self.close()
         self.start()
         return reason
-
-    def _close(self) -> None:
-        if self._notify is not None:
-            self._notify.close()
-            self._notify = None
 
     def _named(self, name: str) -> list[RelPath]:
         """Return the path under each root that the name lies below, where everything on the way is kept."""
