@@ -330,7 +330,8 @@ def _mount_fields(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_directory(path: str) -> bool:
-    return path in {"", "."} or path.endswith(("/", "/."))
+    # A relative `x/.` is not taken for a directory, an absolute one is.
+    return path in {"", "."} or path.endswith("/") or (path.startswith("/") and path.endswith("/."))
 
 
 def _is_set(instruction: Instruction, name: str, *, default: bool = False) -> bool:

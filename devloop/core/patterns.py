@@ -167,19 +167,21 @@ def _rule(written: str, line: int) -> Iterator[IgnoreRule]:
     if written.startswith("#"):
         return
     text = written.strip(GO_SPACE)
-    if not text:
-        return
-    included = text.startswith("!")
-    if included:
-        text = text[1:].strip(GO_SPACE)
-        if not text:
-            raise PatternError("`!` needs a pattern")
-    pattern = clean(text)
+    mark = "!" if text.startswith("!") else ""
+    pattern = text.removeprefix("!").strip(GO_SPACE)
+    if pattern:
+        pattern = clean(pattern)
     if len(pattern) > 1:
         pattern = pattern.removeprefix("/")
-    if not included and pattern.startswith("!"):
-        # Cleaning `./!a` uncovers a mark that the builder then reads as one.
-        included, pattern = True, pattern[1:]
+    # The builder reads the file and then each pattern, and looks for spaces and the mark both times.
+    pattern = (mark + pattern).strip(GO_SPACE)
+    if not pattern:
+        return
+    pattern = clean(pattern)
+    included = pattern.startswith("!")
+    pattern = pattern.removeprefix("!")
+    if not pattern:
+        raise PatternError("`!` needs a pattern")
     check_glob(pattern)
     compile_moby(pattern)
     yield IgnoreRule(pattern=pattern, included=included, line=line)

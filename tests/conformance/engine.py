@@ -68,6 +68,8 @@ class Project:
 
     def write(self, root: Path) -> "Checkout":
         """Write it to disk."""
+        root.mkdir(parents=True, exist_ok=True)
+        root.chmod(0o755)  # the mode of the context's root counts where all of it is mounted
         for path in self.files:
             place(root, path).write_bytes(self.contents.get(path, path.encode()))
         for path, target in self.links.items():

@@ -69,3 +69,27 @@ def _instruction(chance: random.Random, stage: int) -> str:
         return f"ONBUILD COPY {chance.choice(_SOURCES)} {destination}"
     verb = chance.choice(("COPY", "COPY", "COPY", "COPY --link", "ADD"))
     return f"{verb} {' '.join(chance.sample(_SOURCES, chance.choice((1, 1, 2))))} {destination}"
+
+
+_NAMES: Final = ("a", "b", "ab", "a.b", ".a", "a*", "#a", " a")
+_PARTS: Final = (*_NAMES, "*", "**", "a*", "*b", "?", "[ab]", "[^a]", "[a-b]?", ".", "..", "a\\*", "*.*", "**b", "a**")
+
+
+def generate_ignored(chance: random.Random) -> Project:
+    """Return a project that copies everything, less what random rules leave out."""
+    files = {"/".join(chance.choices(_NAMES, k=chance.choice((1, 2, 2, 3, 4)))) for _ in range(40)}
+    folders = {parent for path in files for parent in _parents(path)}
+    rules = []
+    for _ in range(chance.randint(1, 6)):
+        pattern = "/".join(chance.choices(_PARTS, k=chance.choice((1, 1, 2, 3))))
+        rules.append(chance.choice(("", "", "!", "! ", "/", " ")) + pattern + chance.choice(("", "", "/", " ", "\r")))
+    return Project(
+        dockerfile="FROM scratch\nCOPY . /\n",
+        files=tuple(sorted(files - folders)),
+        ignore=chance.choice(("", "\ufeff")) + "\n".join(rules) + "\n",
+    )
+
+
+def _parents(path: str) -> set[str]:
+    parts = path.split("/")
+    return {"/".join(parts[:end]) for end in range(1, len(parts))}

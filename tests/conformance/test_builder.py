@@ -10,7 +10,7 @@ import pytest
 
 from devloop.core.dockerfile import land
 from tests.conformance.engine import Checkout, RefusedError
-from tests.conformance.generated import generate
+from tests.conformance.generated import generate, generate_ignored
 from tests.conformance.projects import PROJECTS
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("_base_images")]
@@ -64,6 +64,18 @@ def test_generated_projects_are_read_as_the_builder_reads_them(tmp_path: Path, b
         if accepted == COUNT:
             return
     pytest.fail(f"the builder refused too many: only {accepted} of {COUNT * 5} were accepted")
+
+
+@pytest.mark.timeout(60 + 20 * COUNT)
+def test_generated_ignore_rules_keep_out_what_the_builder_keeps_out(tmp_path: Path) -> None:
+    for number in range(3 * COUNT):
+        project = generate_ignored(random.Random(f"{SEED}/{number}"))
+        try:
+            real = project.write(tmp_path / str(number)).image()
+        except RefusedError:
+            continue
+        said = {f"/{path}" for path in project.sent}
+        assert said == set(real), f"only for devloop: {said - set(real)}, only real: {set(real) - said}\n{project}"
 
 
 def _check_inputs(checkout: Checkout, built: list[str]) -> None:
