@@ -82,6 +82,7 @@ class State:
         refused: Images whose containers take no files, with the reason.
         lost: Containers that went away in the middle of a sync.
         broken: Where what follows a copy failed.
+        unsettled: Nodes whose last run began to change something outside and has not done well.
         asked: Nodes that a person wants to run in this session, changed or not.
         next: The next run's number.
     """
@@ -99,6 +100,7 @@ class State:
     refused: Mapping[NodeId, str] = field(default_factory=dict)
     lost: frozenset[ContainerTarget] = frozenset()
     broken: frozenset[RunKey] = frozenset()
+    unsettled: frozenset[NodeId] = frozenset()
     asked: frozenset[NodeId] = frozenset()
     next: int = 1
 
@@ -155,6 +157,7 @@ def situation(state: State) -> Situation:
         running={run.key.node: run.inputs for run in making},
         verified=state.verified,
         refused=state.refused,
+        unsettled=state.unsettled,
         asked=state.asked,
         mode=state.mode,
     )
@@ -208,6 +211,7 @@ def _end(state: State, run: Run, ended: RunEnded) -> State:
                 traces={**state.traces, node: trace},
                 failed=_without(state.failed, {node}),
                 verified=state.verified | {node},
+                unsettled=state.unsettled - {node},
             )
         case Make():
             return replace(state, failed={**state.failed, node: run.inputs})
@@ -273,6 +277,8 @@ def _stale(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
             yield Cancel(run=run, reason=step.reason)
         elif isinstance(step, Due):
             yield Cancel(run=run, reason=f"newer content: {step.reasons[0]}")
+        elif isinstance(step, UpToDate | Synced):
+            yield Cancel(run=run, reason="its files are again what they were")
 
 
 def _due(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
@@ -334,10 +340,21 @@ def _carry_out(state: State, command: Command) -> tuple[State, Command]:
         case Start():
             run = replace(command.run, number=state.next)
             following = {key: each for key, each in state.following.items() if key != run.key}
-            running = {**state.running, run.key: run}
-            return replace(state, running=running, following=following, next=state.next + 1), Start(run=run)
+            changed = replace(
+                state,
+                running={**state.running, run.key: run},
+                following=following,
+                unsettled=state.unsettled | ({run.key.node} if _acts_outside(run) else set()),
+                next=state.next + 1,
+            )
+            return changed, Start(run=run)
         case _:
             assert_never(command)
+
+
+def _acts_outside(run: Run) -> bool:
+    """Return whether a run that is broken off leaves something half done: a deploy, a task; never a build."""
+    return isinstance(run.work, Make) and run.key.node.kind is not Kind.IMAGE
 
 
 def _without(mapping: Mapping[NodeId, _V], nodes: Iterable[NodeId]) -> dict[NodeId, _V]:

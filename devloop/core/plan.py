@@ -4,7 +4,7 @@ Planning starts from nothing each time. Scheduler: topological; rebuilder: verif
 cut-off: dependents look at a node's result, never at whether it ran.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -13,7 +13,20 @@ from devloop.core.graph import Graph, ImageDetail, Node, ServiceDetail, TaskDeta
 from devloop.core.trace import Inputs, Result, Trace, changed_files, reasons
 from devloop.model import Digest, Kind, NodeId, RelPath
 
-__all__ = ["ACTIONS", "Busy", "Due", "Idle", "Mode", "Situation", "Step", "Synced", "UpToDate", "Waiting", "plan"]
+__all__ = [
+    "ACTIONS",
+    "Busy",
+    "Due",
+    "Idle",
+    "Mode",
+    "Situation",
+    "Step",
+    "Synced",
+    "UpToDate",
+    "Waiting",
+    "plan",
+    "runs_by_itself",
+]
 
 ACTIONS: Final[Mapping[Kind, str]] = {
     Kind.IMAGE: "build",
@@ -51,6 +64,7 @@ class Situation:
         running: The inputs with which a node runs now.
         verified: The nodes whose trace was confirmed in this session (services: in the cluster).
         refused: Images whose containers cannot take files, with the reason.
+        unsettled: Nodes whose last run began to change something outside and did not do well.
         asked: Nodes that a person wants to run in this session, changed or not.
         mode: What is done at all.
     """
@@ -62,6 +76,7 @@ class Situation:
     running: Mapping[NodeId, Inputs] = field(default_factory=dict)
     verified: frozenset[NodeId] = frozenset()
     refused: Mapping[NodeId, str] = field(default_factory=dict)
+    unsettled: frozenset[NodeId] = frozenset()
     asked: frozenset[NodeId] = frozenset()
     mode: Mode = field(default_factory=Mode)
 
@@ -131,41 +146,63 @@ def plan(situation: Situation) -> dict[NodeId, Step]:
     return steps
 
 
+def runs_by_itself(node: Node, graph: Graph, mode: Mode, asked: frozenset[NodeId] = frozenset()) -> bool:
+    """Return whether a session runs the node unasked: a task only if it has inputs, or another node needs it."""
+    if node.id.kind not in mode.kinds:
+        return False
+    if node.id in asked:
+        return True
+    if isinstance(node.detail, TaskDetail) and node.id.kind is Kind.TASK:
+        return node.detail.inputs is not None or bool(graph.dependents(node.id))
+    return node.id.kind is not Kind.SYNC
+
+
 def _step(situation: Situation, node: Node, steps: Mapping[NodeId, Step]) -> Step:
-    if node.id.kind not in situation.mode.kinds or not _automatic(situation, node):
+    if not runs_by_itself(node, situation.graph, situation.mode, situation.asked):
         return Idle()
     if node.problems:
         return Waiting(reason=f"it has a mistake: {node.problems[0]}", failed=True)
-    held = _held(situation, node, steps)
+    data = [need for need in node.needs if need.kind is Kind.IMAGE]
+    held = _held(situation, node, data, steps)
     if held is not None:
         return held
     inputs = _inputs(situation, node, steps)
+    return (
+        _under_way(situation, node, inputs)
+        or _settled(situation, node, inputs)
+        or _held(situation, node, node.needs, steps)
+        or _next(situation, node, inputs)
+    )
+
+
+def _under_way(situation: Situation, node: Node, inputs: Inputs) -> Step | None:
+    """Return that a run which will make it right is under way."""
     running = situation.running.get(node.id)
-    if running is not None:
-        if running == inputs:
-            return Busy(inputs=running)
-        overtaken = _syncable(situation, node, running, inputs)
-        if overtaken is not None:
-            return Busy(inputs=running, overtaken=overtaken)
+    if running is None:
+        return None
+    if running == inputs:
+        return Busy(inputs=running)
+    overtaken = _syncable(situation, node, running, inputs)
+    return None if overtaken is None else Busy(inputs=running, overtaken=overtaken)
+
+
+def _settled(situation: Situation, node: Node, inputs: Inputs) -> Step | None:
+    """Return that the node is right as it is, or can be made so by copying files."""
     trace = situation.traces.get(node.id)
-    if running is None and trace is not None and node.id in situation.verified | _self_verifying(situation, node):
-        if trace.inputs == inputs:
-            return UpToDate(result=trace.result)
-        paths = _syncable(situation, node, trace.inputs, inputs)
-        if paths is not None:
-            return Synced(result=trace.result, paths=paths)
+    if trace is None or node.id in situation.unsettled:
+        return None
+    if node.id not in situation.verified | _self_verifying(situation, node):
+        return None
+    if trace.inputs == inputs:
+        return UpToDate(result=trace.result)
+    paths = _syncable(situation, node, trace.inputs, inputs)
+    return None if paths is None else Synced(result=trace.result, paths=paths)
+
+
+def _next(situation: Situation, node: Node, inputs: Inputs) -> Step:
     if situation.failed.get(node.id) == inputs:
         return Waiting(reason=f"its last {ACTIONS[node.id.kind]} failed and nothing changed since", failed=True)
-    return Due(inputs=inputs, reasons=_why(situation, node, trace, inputs))
-
-
-def _automatic(situation: Situation, node: Node) -> bool:
-    """Whether the session runs the node by itself: a task only if it has inputs, or another node needs it."""
-    if node.id in situation.asked:
-        return True
-    if isinstance(node.detail, TaskDetail) and node.id.kind is Kind.TASK:
-        return node.detail.inputs is not None or bool(situation.graph.dependents(node.id))
-    return node.id.kind is not Kind.SYNC
+    return Due(inputs=inputs, reasons=_why(situation, node, situation.traces.get(node.id), inputs))
 
 
 def _self_verifying(situation: Situation, node: Node) -> frozenset[NodeId]:
@@ -175,9 +212,9 @@ def _self_verifying(situation: Situation, node: Node) -> frozenset[NodeId]:
     return frozenset({node.id})
 
 
-def _held(situation: Situation, node: Node, steps: Mapping[NodeId, Step]) -> Waiting | None:
+def _held(situation: Situation, node: Node, needs: Sequence[NodeId], steps: Mapping[NodeId, Step]) -> Waiting | None:
     waiting: Waiting | None = None
-    for need in node.needs:
+    for need in needs:
         match steps.get(need):
             case UpToDate() | Synced() | Idle() | None:
                 continue
@@ -233,6 +270,8 @@ def _why(situation: Situation, node: Node, trace: Trace | None, inputs: Inputs) 
     why = reasons(trace, inputs)
     if trace is not None and refused is not None:
         return (*why, f"its containers take no files: {refused}")
+    if not why and node.id in situation.unsettled:
+        return ("its last run was broken off",)
     if not why and node.id.kind is Kind.SERVICE:
         return ("to see that the cluster still has it",)
     if trace is not None and node.id in situation.graph.placements and situation.mode.sync:

@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from devloop.core.engine import Decision, Input, Observed, PodsSeen, State, decide
 from devloop.core.graph import Graph
-from devloop.core.plan import Busy, Due, Idle, Step, Synced, UpToDate, Waiting
+from devloop.core.plan import Busy, Due, Idle, Step, Synced, UpToDate, Waiting, runs_by_itself
 from devloop.core.pods import Pod
 from devloop.core.runs import Cancel, Run, RunEnded, RunKey, Start
 from devloop.events import (
@@ -255,8 +255,8 @@ class Loop:
             found = tuple(problem for error in project.errors for problem in problems(error))
             self._bus.emit(ProjectRejected(problems=found))
             return
-        nodes = tuple(observation.graph.nodes)
-        if first or previous is None or previous.project.errors or nodes != tuple(previous.graph.nodes):
+        nodes = self._concerned(observation.graph)
+        if first or previous is None or previous.project.errors or nodes != self._concerned(previous.graph):
             seconds = anyio.current_time() - self._round.started
             around = self._around
             self._bus.emit(ProjectLoaded(project=around.project, target=around.target, nodes=nodes, seconds=seconds))
@@ -265,6 +265,15 @@ class Loop:
             if node.problems and (earlier is None or earlier.problems != node.problems):
                 found = tuple(problem for error in node.problems for problem in problems(error))
                 self._bus.emit(ProjectRejected(node=node.id, problems=found))
+
+    def _concerned(self, graph: Graph) -> tuple[NodeId, ...]:
+        """Return the nodes that this session has to do with."""
+        mode = self._state.mode
+        return tuple(
+            node.id
+            for node in graph.nodes.values()
+            if runs_by_itself(node, graph, mode, self._state.asked) or (node.id.kind is Kind.SYNC and mode.sync)
+        )
 
     async def _forward(self, rules: tuple[ForwardRule, ...]) -> None:
         wanted = tuple(rule for rule in rules if NodeId(Kind.SERVICE, rule.service) in self.graph.nodes)
@@ -359,6 +368,8 @@ class Loop:
                     count = len(step.paths)
                     files = step.paths[0] if count == 1 else f"{count} files"
                     self._tell_once(node, "skipped", f"{files} changed since {step.result.ref}, and can be synced")
+                case UpToDate() | Synced() if self._told.get(node, ("", ""))[0] == "held":
+                    self._tell_once(node, "skipped", "what it waited for changed nothing for it")
                 case Due() | Busy():
                     self._told.pop(node, None)
                 case UpToDate() | Synced() | Idle():
