@@ -87,7 +87,7 @@ def _split(dockerfile: Dockerfile) -> tuple[tuple[Instruction, ...], list[list[I
         elif instruction.keyword == "ARG":
             meta.append(instruction)
         else:
-            where = dockerfile.where(instruction.line, instruction.text.strip())
+            where = dockerfile.place(instruction)
             message = f"`{instruction.keyword}` stands before the first `FROM`"
             errors.append(InputError(message, where=where, hint="only `ARG` may stand there"))
     if errors:
@@ -131,7 +131,7 @@ class _Reading:
             raise InputErrors(self.errors)
 
     def _report(self, instruction: Instruction, message: str, hint: str | None = None) -> None:
-        where = self.dockerfile.where(instruction.line, instruction.text.strip())
+        where = self.dockerfile.place(instruction)
         self.errors.append(InputError(message, where=where, hint=hint))
 
     # --- which stages there are -------------------------------------------------------------------------------------
@@ -173,8 +173,6 @@ class _Reading:
         if target is None:
             return len(self.stages) - 1
         index = self.names.get(target.lower())
-        if index is None and target.isdecimal() and int(target) < len(self.stages):
-            index = int(target)
         if index is None:
             names = sorted(self.names)
             close = get_close_matches(target.lower(), names, n=1)

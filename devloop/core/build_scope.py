@@ -77,7 +77,7 @@ def global_scope(
                     values[name] = expanded.text
                     used = frozenset().union(*(consumes.get(each, ()) for each in expanded.used))
             except ExpansionError as error:
-                errors.append(InputError(str(error), where=dockerfile.where(instruction.line, instruction.text)))
+                errors.append(InputError(str(error), where=dockerfile.place(instruction)))
             consumes[name] = consumes.get(name, frozenset()) | used | {name}
             earlier = f"{declared[name][1]} " if name in declared else ""
             declared[name] = (instruction.line, earlier + word)

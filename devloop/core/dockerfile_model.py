@@ -56,6 +56,7 @@ class Instruction:
     Attributes:
         keyword: In capitals.
         line: The line that it starts in.
+        column: The column that its keyword starts in.
         end_line: The line that it ends in, heredocs included.
         text: The joined line: continuations resolved, comments dropped, heredocs left out.
         flags: The options, in order.
@@ -74,6 +75,7 @@ class Instruction:
     is_json: bool = False
     heredocs: tuple[Heredoc, ...] = ()
     trigger: "Instruction | None" = None
+    column: int = 1
 
     def flag(self, name: str) -> Flag | None:
         """Return the last flag of this name."""
@@ -102,5 +104,10 @@ class Dockerfile:
     escape: str
 
     def where(self, line: int, text: str | None = None) -> Where:
-        """Return a place in this file."""
+        """Return a line of this file as a place."""
         return Where(path=self.path, line=line, text=text)
+
+    def place(self, instruction: Instruction) -> Where:
+        """Return where an instruction stands."""
+        text = instruction.text.strip()
+        return Where(path=self.path, line=instruction.line, column=instruction.column, text=text)

@@ -76,7 +76,14 @@ class _Reader:
     errors: list[InputError] = field(default_factory=list)
 
     def report(self, message: str, line: int, *, text: str | None = None, hint: str | None = None) -> None:
-        self.errors.append(InputError(message, where=Where(path=self.path, line=line, text=text), hint=hint))
+        column = self._column(line) if text else None
+        self.errors.append(
+            InputError(message, where=Where(path=self.path, line=line, column=column, text=text), hint=hint)
+        )
+
+    def _column(self, line: int) -> int:
+        text = self.lines[line - 1]
+        return len(text) - len(text.lstrip(GO_SPACE)) + 1
 
     def instructions(self) -> Iterator[Instruction]:
         while self.position < len(self.lines):
@@ -89,7 +96,7 @@ class _Reader:
             except SyntaxProblem as problem:
                 self.report(problem.message, start, text=text.strip(), hint=problem.hint)
             else:
-                yield instruction
+                yield replace(instruction, column=self._column(start))
 
     def _logical_line(self) -> str | None:
         first = self._take().rstrip("\r\n").lstrip(GO_SPACE)

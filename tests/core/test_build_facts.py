@@ -211,10 +211,15 @@ def test_an_unknown_target_is_refused_with_a_suggestion() -> None:
     assert error.hint == "did you mean `release`? the file has `release`, `test`"
 
 
+def test_a_stage_without_a_name_is_no_target() -> None:
+    (error,) = refused("FROM a", "FROM b", target="0")
+    assert error.hint == "no stage of the file has a name"
+
+
 def test_a_base_that_expands_to_nothing_is_refused() -> None:
     (error,) = refused("ARG BASE", "FROM ${BASE}")
     assert error.message == "the base image is empty: `BASE` has no value"
-    assert str(error.where) == "Dockerfile:2"
+    assert str(error.where) == "Dockerfile:2:1"
 
 
 @pytest.mark.parametrize(
@@ -232,7 +237,7 @@ def test_a_base_that_expands_to_nothing_is_refused() -> None:
 )
 def test_mistakes_in_a_needed_stage_are_refused_with_their_line(line: str) -> None:
     lines = ("FROM scratch AS self", line, "FROM scratch AS later")
-    assert [str(error.where) for error in refused(*lines, target="self")] == ["Dockerfile:2"]
+    assert [str(error.where) for error in refused(*lines, target="self")] == ["Dockerfile:2:1"]
 
 
 def test_instructions_before_the_first_stage_are_refused() -> None:

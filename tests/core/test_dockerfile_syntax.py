@@ -102,9 +102,14 @@ def test_layout_and_comments_do_not_change_the_canonical_text() -> None:
 
 def test_mistakes_are_reported_together_with_lines_and_hints() -> None:
     errors = refused("FROM scratch\nCOPPY a b\nCOPY a\nENV A\nONBUILD FROM x\nFROM a b\n")
-    assert [str(error.where) for error in errors] == [f"api/Dockerfile:{line}" for line in range(2, 7)]
+    assert [str(error.where) for error in errors] == [f"api/Dockerfile:{line}:1" for line in range(2, 7)]
     assert errors[0].message == "unknown instruction `COPPY`"
     assert errors[0].hint == "did you mean `COPY`?"
+
+
+def test_a_mistake_is_placed_at_the_column_of_its_instruction() -> None:
+    (error,) = refused("FROM scratch\n\t RUNN x\n")
+    assert str(error.where) == "api/Dockerfile:2:3"
 
 
 def test_a_heredoc_that_is_not_ended_is_refused() -> None:
