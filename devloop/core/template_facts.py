@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import singledispatchmethod
 
 from jinja2 import nodes
@@ -79,10 +79,16 @@ def survey(tree: nodes.Template, known: Iterable[str]) -> TemplateFacts:
     walker = _Walker(known=frozenset(known) | {"self", "super"})
     scope = _Scope(bound=walker.known)
     walker.body(tree.body, scope)
+    # A parent is rendered when its child is through, so it sees all that the child has set.
+    at_end = (scope.bound | scope.maybe) - walker.known
+    includes = (
+        replace(include, bound=at_end) if position in walker.parents else include
+        for position, include in enumerate(walker.includes)
+    )
     return TemplateFacts(
         required=tuple(dict.fromkeys(walker.required)),
         optional=tuple(dict.fromkeys(walker.optional)),
-        includes=tuple(walker.includes),
+        includes=tuple(includes),
     )
 
 
@@ -118,6 +124,7 @@ class _Walker:
     required: list[VariableUse] = field(default_factory=list)
     optional: list[VariableUse] = field(default_factory=list)
     includes: list[Include] = field(default_factory=list)
+    parents: set[int] = field(default_factory=set)
 
     def body(self, statements: Iterable[nodes.Node], scope: _Scope) -> None:
         for statement in statements:
@@ -289,6 +296,8 @@ class _Walker:
         sees = bool(getattr(node, "with_context", True))
         bound = (scope.bound | scope.maybe) - self.known
         for name in names:
+            if isinstance(node, nodes.Extends):
+                self.parents.add(len(self.includes))
             self.includes.append(Include(name=name, line=node.lineno, optional=optional, sees=sees, bound=bound))
         match node:
             case nodes.Import():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devloop.core.template import Rendered, render
+from devloop.core.template import Rendered, mistakes, render
 from devloop.errors import InputError
 
 _MAIN = "k8s/main.j2"
@@ -257,6 +257,52 @@ def test_mistakes_that_reading_a_file_raises_pass_through() -> None:
     assert caught.value is mine
 
 
+# --- mistakes that the text shows ---------------------------------------------------------------------------
+
+
+def _mistakes(text: str, files: Mapping[str, str] | None = None) -> list[str]:
+    found = mistakes(_MAIN, _VARIABLES.keys(), {_MAIN: text, **(files or {})}.get)
+    return [f"{error.where}: {error.message}" for error in found]
+
+
+def test_all_mistakes_that_the_text_shows_are_told_together() -> None:
+    text = (
+        "{{ repliccas }}\n{{ api.x }}{{ zzz }}\n{{ repliccas }}\n"
+        "{% include 'a.j2' %}\n{% include 'no' %}\n{{ maybe | d(1) }}"
+    )
+    files = {"k8s/a.j2": "\n{{ yyy }}\n{% include 'b.j2' %}", "k8s/b.j2": "{% if %}"}
+    assert _mistakes(text, files) == [
+        "k8s/main.j2:1: `repliccas` is not defined",
+        "k8s/main.j2:2: `zzz` is not defined",
+        "k8s/a.j2:2: `yyy` is not defined",
+        "k8s/b.j2:1: template syntax: expected an expression, got `end of statement block`",
+        "k8s/main.j2:5: no template `k8s/no` or `no`",
+    ]
+
+
+def test_a_mistake_in_an_included_file_has_the_chain_and_a_suggestion() -> None:
+    files = {_MAIN: "\n{% include 'a.j2' %}", "k8s/a.j2": "{{ replica }}"}
+    (error,) = mistakes(_MAIN, ["replicas"], files.get)
+    assert (error.hint, list(map(str, error.chain))) == ("did you mean `replicas`?", ["k8s/main.j2:2"])
+
+
+def test_what_the_including_template_sets_is_no_mistake_of_the_included_one() -> None:
+    files = {
+        "k8s/a.j2": "{{ x }}{% include 'main.j2' %}",
+        "k8s/base.j2": "{{ title }}{% block b %}{% endblock %}",
+        "k8s/m.j2": "{% macro f() %}{{ unknown }}{% endmacro %}",
+    }
+    assert _mistakes("{% extends 'base.j2' %}{% set title = 1 %}", files) == []
+    assert _mistakes("{% set x = 1 %}{% include 'a.j2' %}", files) == []
+    assert _mistakes("{% import 'm.j2' as m %}{% include 'none' ignore missing %}{% include api %}", files) == []
+
+
+def test_a_template_without_mistakes_renders() -> None:
+    text = "{% for x in [1] %}{{ x }}{{ replicas }}{% endfor %}{{ labels.tier }}{% if flag %}{{ api }}{% endif %}"
+    assert _mistakes(text) == []
+    assert _render(text).text == "13web"
+
+
 _parts = st.sampled_from(
     [
         "{{ ",
@@ -284,6 +330,19 @@ _parts = st.sampled_from(
         "'t'",
     ]
 )
+
+
+@given(st.lists(_parts, max_size=14).map("".join))
+def test_a_variable_that_a_render_misses_is_a_mistake_that_the_text_shows(text: str) -> None:
+    files = {_MAIN: text}
+    try:
+        render(_MAIN, {"a": [{"b": 1}]}, files.get)
+    except InputError as error:
+        told = error.message
+    else:
+        return
+    if told.endswith("is not defined"):
+        assert told in [error.message for error in mistakes(_MAIN, ["a"], files.get)]
 
 
 @given(st.lists(_parts, max_size=14).map("".join))
