@@ -1,0 +1,320 @@
+"""What only a real cluster shows: dying pods, crashes, big streams, tunnels, an API server that goes away."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import pytest
+import yaml
+from anyio.abc import ByteStream, SocketAttribute, SocketStream
+
+from devloop.adapters.kube.cluster import KubeCluster
+from devloop.adapters.kube.connect import PodPortError, TunnelStream
+from devloop.adapters.kube.exec import KubeExec
+from devloop.core.manifest import Manifest, parse
+from devloop.core.pods import Pod
+from devloop.core.rollout import Failing, FailureReason, Progressing
+from devloop.errors import ToolError, UnreachableError
+from devloop.model import ContainerTarget
+from devloop.runtime.ports import ContainerLostError, ExecExit, ExecOutput, ExecStream, RolloutError
+from tests.fakes.cluster import target
+from tests.outside import Cluster as Namespace
+
+pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
+
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {{name: app}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+    - {{name: app, image: busybox, imagePullPolicy: IfNotPresent, command: [sh, -c, '{script}']}}
+"""
+
+
+LOOPBACK = "head -c 300000 /dev/zero >/tmp/big; httpd -p 127.0.0.1:7001 -h /tmp"
+
+
+def pod_manifest(script: str) -> list[Manifest]:
+    return list(parse(POD.format(script=script), path="k8s/app.yaml"))
+
+
+@pytest.fixture
+async def kube(cluster: Namespace) -> AsyncIterator[KubeCluster]:
+    async with KubeCluster.open(
+        project="shop", context=cluster.context, kubeconfig=cluster.kubeconfig, namespace=cluster.namespace
+    ) as kube:
+        yield kube
+
+
+async def running(kube: KubeCluster, script: str) -> Pod:
+    manifests = pod_manifest(script)
+    await kube.apply("app", manifests)
+    await kube.wait("app", manifests, lambda _: None, patience=20)
+    async with kube.pods() as snapshots:
+        (pod,) = await snapshots.receive()
+    return pod
+
+
+async def until_lost(stream: ExecStream) -> None:
+    while True:
+        await stream.receive()  # an exit code of the killed process may come first
+
+
+# --- commands ------------------------------------------------------------------------------------------------
+
+
+async def test_carries_megabytes_through_a_command_in_both_directions(kube: KubeCluster) -> None:
+    pod = await running(kube, "sleep 600")
+    sent, got = os.urandom(5_000_000), bytearray()
+    async with (
+        kube.exec(target(pod), ["head", "-c", "5000000"], stdin=True) as stream,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(stream.send, sent)
+        while isinstance(output := await stream.receive(), ExecOutput):
+            got += output.data
+    assert output == ExecExit(code=0)
+    assert bytes(got) == sent
+
+
+async def test_a_terminal_has_the_size_that_it_is_told(kube: KubeCluster) -> None:
+    pod = await running(kube, "sleep 600")
+    printed = b""
+    async with kube.exec(target(pod), ["sh"], stdin=True, tty=True) as stream:
+        await stream.resize(123, 45)
+        await stream.send(b"while ! stty size | grep 45; do sleep 0.1; done; exit 7\n")
+        while isinstance(output := await stream.receive(), ExecOutput):
+            printed += output.data
+    assert output == ExecExit(code=7)
+    assert b"45 123" in printed
+
+
+async def test_forty_commands_run_at_once(kube: KubeCluster) -> None:
+    pod = await running(kube, "sleep 600")
+    printed: list[bytes] = []
+
+    async def run(number: int) -> None:
+        async with kube.exec(target(pod), ["echo", str(number)]) as stream:
+            output = await stream.receive()
+            assert isinstance(output, ExecOutput)
+            printed.append(output.data)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(40):
+            tasks.start_soon(run, number)
+    assert sorted(map(int, printed)) == list(range(40))
+
+
+async def test_a_killed_pod_ends_its_commands_logs_and_tunnels(kube: KubeCluster, cluster: Namespace) -> None:
+    pod = await running(kube, f"echo one; {LOOPBACK}; sleep 600")
+    ended: list[str] = []
+
+    async def command() -> None:
+        async with kube.exec(target(pod), ["sleep", "600"]) as stream:
+            with pytest.raises(ContainerLostError):
+                await until_lost(stream)
+        ended.append("command")
+
+    async def log() -> None:
+        async with kube.logs(target(pod)) as lines:
+            assert [line.partition(b" ")[2] async for line in lines] == [b"one"]
+        ended.append("log")
+
+    async def tunnel() -> None:
+        async with kube.connect(pod, 7001) as stream:
+            with pytest.raises((anyio.EndOfStream, PodPortError)):
+                await stream.receive()
+        ended.append("tunnel")
+
+    async with anyio.create_task_group() as tasks:
+        for each in (command, log, tunnel):
+            tasks.start_soon(each)
+        await anyio.sleep(0.5)
+        await anyio.to_thread.run_sync(lambda: cluster.kubectl("delete", "pod", pod.name, "--wait=false"))
+    assert sorted(ended) == ["command", "log", "tunnel"]
+    with pytest.raises(ContainerLostError):
+        async with kube.connect(pod, 7001) as stream:
+            await stream.receive()
+
+
+# --- logs ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_log_at_thousands_of_lines_a_second_is_whole(kube: KubeCluster) -> None:
+    pod = await running(kube, "for i in $(seq 5000); do echo line $i; done; echo end; sleep 600")
+    texts = []
+    async with kube.logs(target(pod)) as lines:
+        async for line in lines:
+            stamp, _, text = line.partition(b" ")
+            assert stamp.endswith(b"Z")
+            texts.append(text.decode())
+            if texts[-1] == "end":
+                break
+    assert texts == [f"line {number}" for number in range(1, 5001)] + ["end"]
+
+
+async def test_lines_end_at_newlines_only(kube: KubeCluster) -> None:
+    pod = await running(kube, 'printf "a\\\\rb\\\\302\\\\205c\\\\014d\\\\ne"; sleep 600')
+    async with kube.logs(target(pod)) as lines:
+        assert (await lines.receive()).partition(b" ")[2] == b"a\rb\xc2\x85c\x0cd"
+
+
+async def test_a_container_that_has_not_started_has_no_log_yet(kube: KubeCluster) -> None:
+    (manifest,) = pod_manifest("sleep 600")
+    text = POD.format(script="sleep 600").replace("busybox", "nosuch.invalid/image:1")
+    await kube.apply("app", list(parse(text, path="k8s/app.yaml")))
+    nobody = ContainerTarget(namespace=kube.namespace, pod=manifest.key.name, uid="", container="app", id="")
+    with pytest.raises(ContainerLostError, match="has no log"):
+        async with kube.logs(nobody):
+            pass
+
+
+async def test_the_log_of_a_crashed_run_is_there_afterwards(kube: KubeCluster) -> None:
+    manifests = pod_manifest("echo dying words; exit 3")
+    await kube.apply("app", manifests)
+    async with kube.pods() as snapshots:
+        async for pods in snapshots:
+            if pods and pods[0].containers[0].restarts:
+                break
+    async with kube.logs(target(pods[0]), follow=False, previous=True) as lines:
+        assert [line.partition(b" ")[2] async for line in lines] == [b"dying words"]
+
+
+# --- connections ---------------------------------------------------------------------------------------------
+
+
+async def fetch(stream: ByteStream, path: str) -> bytes:
+    await stream.send(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    got = b""
+    while True:
+        try:
+            got += await stream.receive()
+        except anyio.EndOfStream:
+            return got.partition(b"\r\n\r\n")[2]
+
+
+async def test_a_port_of_the_pods_loopback_is_reached_through_the_api_server(kube: KubeCluster) -> None:
+    pod = await running(kube, f"{LOOPBACK}; httpd -p 7000 -h /tmp; sleep 600")
+    assert kube.address(pod, 7000) == (pod.ip, 7000)
+    async with kube.connect(pod, 7000) as direct:
+        assert isinstance(direct, SocketStream)
+        assert await fetch(direct, "/big") == bytes(300_000)
+    async with kube.connect(pod, 7001) as tunnel:
+        assert isinstance(tunnel, TunnelStream)
+        assert await fetch(tunnel, "/big") == bytes(300_000)
+
+
+async def test_a_port_where_nothing_listens_is_told(kube: KubeCluster) -> None:
+    pod = await running(kube, "sleep 600")
+    with anyio.fail_after(5), pytest.raises(ContainerLostError, match="port 7009 of pod `app` does not answer"):
+        async with kube.connect(pod, 7009) as stream:
+            await stream.receive()
+
+
+# --- rollouts ------------------------------------------------------------------------------------------------
+
+
+async def test_a_crashing_container_fails_the_rollout_with_its_last_words(kube: KubeCluster) -> None:
+    manifests = pod_manifest("for i in 1 2 3; do echo line $i; done; exit 7")
+    reports: list[Progressing | Failing] = []
+    await kube.apply("app", manifests)
+    with pytest.raises(RolloutError) as error:
+        await kube.wait("app", manifests, reports.append, patience=1)
+    assert error.value.failing.reason is FailureReason.CRASH
+    assert error.value.failing.exit_code == 7
+    assert error.value.tail[-3:] == ("line 1", "line 2", "line 3")
+    assert any(isinstance(report, Failing) for report in reports)
+
+
+async def test_a_refusal_says_where_the_mistake_stands(kube: KubeCluster) -> None:
+    text = POD.format(script="true").replace("name: app, image", "name: App_, image")
+    with pytest.raises(ToolError, match=r"k8s/app.yaml:8:.*containers\[0\].name: Invalid value"):
+        await kube.apply("app", list(parse(text, path="k8s/app.yaml")))
+    text = POD.format(script="true").replace("image: busybox", "imag: busybox")
+    with pytest.raises(ToolError, match=r"k8s/app.yaml:8:.*imag: field not declared"):
+        await kube.apply("app", list(parse(text, path="k8s/app.yaml")))
+
+
+# --- an API server that goes away ----------------------------------------------------------------------------
+
+
+class Link:
+    """A TCP connection to the API server that can be cut and mended, without touching the server."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._to = (host, port)
+        self.whole = True
+        self._open: set[anyio.CancelScope] = set()
+
+    def cut(self) -> None:
+        self.whole = False
+        for scope in self._open:
+            scope.cancel()
+
+    async def carry(self, client: SocketStream) -> None:
+        async with client:
+            if not self.whole:
+                return
+            with anyio.CancelScope() as scope:
+                self._open.add(scope)
+                async with await anyio.connect_tcp(*self._to) as server, anyio.create_task_group() as tasks:
+                    tasks.start_soon(_pump, client, server)
+                    await _pump(server, client)
+                    tasks.cancel_scope.cancel()
+            self._open.discard(scope)
+
+
+async def _pump(source: SocketStream, sink: SocketStream) -> None:
+    try:
+        async for data in source:
+            await sink.send(data)
+    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+        pass
+
+
+@pytest.fixture
+async def linked(cluster: Namespace, tmp_path: Path) -> AsyncIterator[tuple[KubeCluster, Link]]:
+    config: dict[str, Any] = yaml.safe_load(cluster.kubeconfig.read_text())
+    server = urlsplit(config["clusters"][0]["cluster"]["server"])
+    link = Link(server.hostname or "", server.port or 443)
+    async with _listening(link) as port:
+        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{port}"
+        own = tmp_path / "kubeconfig"
+        own.write_text(yaml.safe_dump(config))
+        async with KubeCluster.open(
+            project="shop", context=cluster.context, kubeconfig=own, namespace=cluster.namespace
+        ) as kube:
+            yield kube, link
+
+
+@asynccontextmanager
+async def _listening(link: Link) -> AsyncIterator[int]:
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, link.carry)
+        yield int(listener.extra(SocketAttribute.local_port))
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_outage_is_outlived_without_another_save(linked: tuple[KubeCluster, Link], cluster: Namespace) -> None:
+    kube, link = linked
+    pod = await running(kube, "sleep 600")
+    async with kube.pods() as snapshots, kube.exec(target(pod), ["cat"], stdin=True) as stream:
+        await snapshots.receive()
+        link.cut()
+        with anyio.fail_after(1), pytest.raises(ContainerLostError):
+            await stream.receive()
+        with anyio.fail_after(1), pytest.raises(UnreachableError):
+            await kube.apply("app", pod_manifest("sleep 601"))
+        await anyio.to_thread.run_sync(lambda: cluster.kubectl("delete", "pod", "app", "--force", "--grace-period=0"))
+        link.whole = True
+        with anyio.fail_after(3):
+            assert await snapshots.receive() == ()
+        assert isinstance(stream, KubeExec)
+    again = await running(kube, "sleep 602")
+    assert again.uid != pod.uid
