@@ -1,5 +1,6 @@
 """Shell scripts for single commands in a container, and what comes out of them."""
 
+import shlex
 from collections.abc import Callable
 from typing import Final
 
@@ -63,7 +64,7 @@ def restart_script() -> str:
     It exits with `NOT_SUPERVISED` or `NOT_RESTARTED` where it cannot be.
     """
     script = _RESTART.strip().replace("NOT_SUPERVISED", str(NOT_SUPERVISED))
-    return script.replace("NOT_RESTARTED", str(NOT_RESTARTED)).replace("RESTART", " ".join(RESTART_COMMAND))
+    return script.replace("NOT_RESTARTED", str(NOT_RESTARTED)).replace("RESTART", shlex.join(RESTART_COMMAND))
 
 
 class Lines:

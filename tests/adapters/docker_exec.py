@@ -31,6 +31,10 @@ class DockerExecStream:
     async def resize(self, columns: int, rows: int) -> None:
         raise NotImplementedError
 
+    def close(self) -> None:
+        self._send.close()
+        self._receive.close()
+
     async def pump(self) -> None:
         async def read(*, stderr: bool) -> None:
             stream = self._process.stderr if stderr else self._process.stdout
@@ -68,8 +72,8 @@ class DockerExec:
         self.opened += 1
         process = await anyio.open_process(["docker", "exec", "-i", target.id, *command])
         self.processes.append(process)
+        stream = DockerExecStream(process)
         try:
-            stream = DockerExecStream(process)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(stream.pump)
                 yield stream
@@ -80,3 +84,4 @@ class DockerExec:
                 if process.returncode is None:
                     process.kill()
                 await process.aclose()
+            stream.close()
