@@ -1,11 +1,16 @@
 """What all tests share: where they may run, and a clean place to run in."""
 
+import functools
+import inspect
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -42,6 +47,33 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(missing)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Let an async test run out of time inside its event loop: ended from outside, its fixtures could not be ended."""
+    test = pyfuncitem.obj
+    if pyfuncitem.get_closest_marker("anyio") and inspect.iscoroutinefunction(test):
+
+        @functools.wraps(test)
+        async def in_time(**arguments: Any) -> None:
+            with anyio.fail_after(_seconds(pyfuncitem) - 1):
+                await test(**arguments)
+
+        pyfuncitem.obj = in_time
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, None, None]:
+    """Give the fixtures of a test that pytest-timeout ended a while, and go on without them if they hang."""
+    if signal.getitimer(signal.ITIMER_REAL)[0]:  # the test's own time is still running
+        return (yield)
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("its fixtures hang"))
+    signal.setitimer(signal.ITIMER_REAL, 15, 5)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With DEVLOOP_REQUIRE_CLUSTER=1 (CI), a skipped test of the real engine or cluster is a failed one."""
@@ -56,6 +88,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def _is_outside(item: pytest.Item) -> bool:
     return any(item.get_closest_marker(mark) for mark in _OUTSIDE_MARKS)
+
+
+def _seconds(item: pytest.Item) -> float:
+    mark = item.get_closest_marker("timeout")
+    return float(mark.args[0] if mark else item.config.getini("timeout"))
 
 
 @pytest.fixture(scope="session")
