@@ -167,20 +167,28 @@ class BuildFacts:
         return table_of(self.sources).reads_below(directory)
 
     def inputs(
-        self, paths: Iterable[str], ignore: IgnoreRules = NO_IGNORE, links: Mapping[str, str] | None = None
+        self,
+        paths: Iterable[str],
+        ignore: IgnoreRules = NO_IGNORE,
+        links: Mapping[str, str] | None = None,
+        *,
+        directories: Iterable[str] | None = None,
     ) -> dict[str, tuple[Source, ...]]:
         """Return those of `paths` that are inputs of the build, each with the sources that read it.
 
-        This is narrower than `selects`: knowing all files, it leaves out what only reaches a stage of which something
-        else is taken.
+        With the directories known, this is narrower than `selects`: it leaves out what only reaches a stage of which
+        something else is taken.
 
         Args:
             paths: The files and links of the context.
             ignore: Its `.dockerignore`.
             links: The text of each of the links, by its path.
+            directories: The directories of the context.
         """
         sources = followed(self.sources, links or {})
         table = table_of(sources)
         selected = ((path, table.selects(path)) for path in paths)
         found = {path: by for path, by in selected if by and not ignore.excludes(path)}
-        return found if links else narrowed(found, self.stages)
+        if links or directories is None:
+            return found
+        return narrowed(found, self.stages, [path for path in directories if not ignore.excludes(path)])

@@ -5,7 +5,7 @@
 
 import bisect
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
@@ -113,28 +113,39 @@ class ContextFiles:
     """The files of the context, as a place to copy from.
 
     Args:
-        paths: The files and links, sorted.
-        links: The links among them.
+        paths: The files and links.
+        directories: The directories, None when they are not known, apart from those that hold a file.
+        links: The links among the files.
     """
 
-    __slots__ = ("_links", "_paths")
+    __slots__ = ("_directories", "_links", "_paths", "is_listed")
 
-    def __init__(self, paths: list[str], links: Links) -> None:
-        self._paths = paths
+    def __init__(self, paths: Iterable[str], directories: Iterable[str] | None, links: Links) -> None:
+        self._paths = sorted(paths)
+        self._directories = sorted({*(directories or ()), *_parents(self._paths)})
         self._links = links
+        self.is_listed = directories is not None
 
     def under(self, directory: str) -> Iterator[tuple[str, File]]:
         """Yield everything below a directory by its name as seen through symbolic links, with the file itself."""
+        for apparent, path in self._below(directory, self._paths):
+            yield apparent, File(origin=path)
+
+    def directories_under(self, directory: str) -> Iterator[str]:
+        """Yield the directories below a directory, by their names as seen through symbolic links."""
+        for apparent, _ in self._below(directory, self._directories):
+            yield apparent
+
+    def _below(self, directory: str, paths: list[str]) -> Iterator[tuple[str, str]]:
         actual = self._links.resolve(directory)
         if actual is None:
             return
         prefix = f"{actual}/" if actual else ""
-        start = bisect.bisect_left(self._paths, prefix)
-        for path in self._paths[start:]:
+        start = bisect.bisect_left(paths, prefix)
+        for path in paths[start:]:
             if not path.startswith(prefix):
                 return
-            apparent = f"{directory}/{path[len(prefix) :]}" if directory else path
-            yield apparent, File(origin=path)
+            yield f"{directory}/{path[len(prefix) :]}" if directory else path, path
 
     def file(self, path: str) -> File | None:
         """Return the file of this name, links followed."""
@@ -185,6 +196,13 @@ class FileSystem:
         for path, node in self.nodes.items():
             if isinstance(node, File) and path.startswith(prefix):
                 yield path[1:], self._current(node, path)
+
+    def directories_under(self, directory: str) -> Iterator[str]:
+        """Yield the known directories below a directory, without the leading slash."""
+        prefix = f"/{directory}/" if directory else "/"
+        for path, node in self.nodes.items():
+            if isinstance(node, _Directory) and path.startswith(prefix):
+                yield path[1:]
 
     def file(self, path: str) -> File | None:
         """Return the file that is known at this path, written without the leading slash."""
@@ -274,6 +292,16 @@ class FileSystem:
 def is_within(path: str, directory: str) -> bool:
     """Return whether `path` is this directory or lies in it."""
     return directory in {path, "/"} or path.startswith(directory + "/")
+
+
+def _parents(paths: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    for path in paths:
+        parent = posixpath.dirname(path)
+        while parent and parent not in found:
+            found.add(parent)
+            parent = posixpath.dirname(parent)
+    return found
 
 
 def _why(path: str, line: int) -> Unknown:

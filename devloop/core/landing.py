@@ -39,15 +39,23 @@ class Landing:
 _NOWHERE: Final = Destinations()
 
 
-def land(facts: BuildFacts, files: Iterable[str], links: Mapping[str, str] | None = None) -> Landing:
+def land(
+    facts: BuildFacts,
+    files: Iterable[str],
+    links: Mapping[str, str] | None = None,
+    *,
+    directories: Iterable[str] | None = None,
+) -> Landing:
     """Return where the files of the context end up in the image.
 
     Args:
         facts: The build.
         files: The files and symbolic links of the context, less what `.dockerignore` keeps out.
         links: The symbolic links among them, with their targets.
+        directories: The directories of the context that reach the builder. Without them, a destination that an empty
+            directory could make a difference to is reported as a choice.
     """
-    context = ContextFiles(sorted(files), Links(links or {}))
+    context = ContextFiles(files, directories, Links(links or {}))
     systems: dict[int, FileSystem] = {}
     for index in sorted(facts.stages):
         systems[index] = play(facts.stages[index], systems, context)

@@ -5,7 +5,7 @@ sure where the first stage holds nothing but files of the context: it starts fro
 no symbolic links. Elsewhere everything that a stage reads counts.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from devloop.core.file_systems import ContextFiles, File, FileSystem
 from devloop.core.links import Links
@@ -16,18 +16,21 @@ from devloop.core.stages import Copy, Run, Stage
 __all__ = ["narrowed"]
 
 
-def narrowed(inputs: Mapping[str, tuple[Source, ...]], stages: Mapping[int, Stage]) -> dict[str, tuple[Source, ...]]:
+def narrowed(
+    inputs: Mapping[str, tuple[Source, ...]], stages: Mapping[int, Stage], directories: Iterable[str]
+) -> dict[str, tuple[Source, ...]]:
     """Return the inputs without those that cannot reach the image.
 
     Args:
         inputs: What the sources select, of all files of a context without symbolic links.
         stages: The needed stages; the last one is built.
+        directories: The directories of the context.
     """
     plain = _plain_stages(stages)
     narrow = plain - _continued(stages, plain)
     if not narrow:
         return dict(inputs)
-    context = ContextFiles(sorted(inputs), Links({}))
+    context = ContextFiles(inputs, directories, Links({}))
     systems: dict[int, FileSystem] = {}
     for index in sorted(plain):
         systems[index] = play(stages[index], systems, context)
@@ -89,8 +92,8 @@ def _taken(stage: Stage, systems: Mapping[int, FileSystem]) -> Iterator[File]:
                     if source is None:
                         yield from (file for _, file in systems[origin].under(""))
                     else:
-                        for _, files in selected(source, operation, systems[origin]):
-                            yield from (file for _, file in files)
+                        for taken in selected(source, operation, systems[origin]):
+                            yield from (file for _, file in taken.files)
             case Run(mounts=mounts):
                 for origin, path in mounts:
                     if origin in systems:

@@ -10,7 +10,7 @@ from devloop.core.patterns import is_glob
 from devloop.core.sources import Selector, Source, SourceKind
 from devloop.core.stages import Copy, CopySource, MakeDirectory, Run, Stage, Unknown
 
-__all__ = ["Origin", "play", "selected"]
+__all__ = ["Origin", "Taken", "play", "selected"]
 
 
 def play(stage: Stage, systems: Mapping[int, FileSystem], context: ContextFiles) -> FileSystem:
@@ -100,23 +100,35 @@ class _Copying:
                 self.system.lost.setdefault(file.origin, unknown)
 
     def _copy(self, source: CopySource) -> None:
-        for root, files in selected(source, self.operation, self.origin):
-            file = self.origin.file(root) if root and source.below is None else None
+        for taken in selected(source, self.operation, self.origin):
+            file = self.origin.file(taken.root) if taken.root and source.below is None else None
             if file is not None:
-                if files:
-                    self._put_file(posixpath.basename(root), file)
+                if taken.files:
+                    self._put_file(posixpath.basename(taken.root), file)
             else:
-                self._put_directory(root, files)
+                self._put_directory(taken)
+        if isinstance(self.origin, ContextFiles) and not self.origin.is_listed:
+            self._allow_for_empty_directories(source)
 
-    def _put_directory(self, root: str, files: list[tuple[str, File]]) -> None:
+    def _allow_for_empty_directories(self, source: CopySource) -> None:
+        if is_glob(source.pattern) or self.origin.file(source.pattern) is None:
+            self.system.opaque = True
+
+    def _put_directory(self, taken: "Taken") -> None:
         destination = self.operation.destination
         if destination is None:
-            self._lose(files, "the directory that it is copied to is not known")
+            self._lose(taken.files, "the directory that it is copied to is not known")
             return
         self.system.make_directory(destination)
-        skip = len(root) + 1 if root else 0
-        for path, file in files:
+        skip = len(taken.root) + 1 if taken.root else 0
+        for path, file in taken.files:
             self._put(posixpath.join(destination, path[skip:]), file)
+        if self.operation.excludes or self.operation.parents:
+            # Engines differ in which directories they make of those that hold nothing that is copied.
+            self.system.opaque = True
+            return
+        for path in taken.directories:
+            self.system.make_directory(posixpath.join(destination, path[skip:]))
 
     def _put_file(self, name: str, file: File) -> None:
         operation = self.operation
@@ -167,21 +179,47 @@ class _Copying:
         return None if kind == "unknown" else kind == "directory"
 
 
-def selected(source: CopySource, operation: Copy, origin: Origin) -> Iterator[tuple[str, list[tuple[str, File]]]]:
-    """Yield what a source names, each with the files that are taken of it by their paths."""
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What is copied of one thing that a source names.
+
+    Attributes:
+        root: The file or directory that the source names.
+        files: The files that are copied, by their paths.
+        directories: The directories below the root.
+    """
+
+    root: str
+    files: list[tuple[str, File]]
+    directories: list[str]
+
+
+def selected(source: CopySource, operation: Copy, origin: Origin) -> Iterator[Taken]:
+    """Yield what a source names, in the order of the builder."""
     selector = _selector(source, operation)
-    found: dict[str, list[tuple[str, File]]] = {}
-    for path, file in _candidates(source.pattern, origin):
+    found: dict[str, Taken] = {}
+    files, directories = _candidates(source.pattern, origin)
+    for path in directories:
         root = selector.root_of(path)
         if root is not None:
-            found.setdefault(root, []).append((path, file))
-    for root, files in sorted(found.items()):
+            taken = found.setdefault(root, Taken(root, [], []))
+            if path != root:
+                taken.directories.append(path)
+    for path, file in files:
+        root = selector.root_of(path)
+        if root is not None:
+            found.setdefault(root, Taken(root, [], [])).files.append((path, file))
+    if not is_glob(source.pattern) and (isinstance(origin, ContextFiles) or origin.is_known):
+        # What is named and not found is a directory without files, or the builder would complain.
+        found.setdefault(source.pattern, Taken(source.pattern, [], []))
+    for root, taken in sorted(found.items()):
         if origin.is_link(root):
             # What a link names is copied under the name of the link.
             actual = origin.file(root)
-            yield root, [(root, actual)] if actual else list(origin.under(root))
+            below = [(root, actual)] if actual else list(origin.under(root))
+            yield Taken(root, below, list(origin.directories_under(root)))
         else:
-            yield root, files
+            yield taken
 
 
 def _selector(source: CopySource, operation: Copy) -> Selector:
@@ -197,17 +235,15 @@ def _selector(source: CopySource, operation: Copy) -> Selector:
     )
 
 
-def _candidates(pattern: str, origin: Origin) -> Iterator[tuple[str, File]]:
-    if not is_glob(pattern):
-        file = origin.file(pattern) if pattern else None
-        if file is not None:
-            yield pattern, file
-        else:
-            yield from origin.under(pattern)
-        return
-    parts = pattern.split("/")
-    literal = next(index for index, part in enumerate(parts) if is_glob(part))
-    yield from origin.under("/".join(parts[:literal]))
+def _candidates(pattern: str, origin: Origin) -> tuple[Iterable[tuple[str, File]], Iterable[str]]:
+    start = pattern
+    if is_glob(pattern):
+        parts = pattern.split("/")
+        literal = next(index for index, part in enumerate(parts) if is_glob(part))
+        start = "/".join(parts[:literal])
+    elif pattern and (file := origin.file(pattern)) is not None:
+        return [(pattern, file)], ()
+    return origin.under(start), origin.directories_under(start)
 
 
 def _may_be_archive(name: str) -> bool:

@@ -63,6 +63,11 @@ class Copy:
     link: bool = False
 
     @property
+    def parents(self) -> bool:
+        """Whether `--parents` keeps the directories of the sources."""
+        return any(source is not None and source.below is not None for source in self.sources)
+
+    @property
     def from_context(self) -> bool:
         """Whether the sources are files of the context."""
         return self.stage is None and self.image is None

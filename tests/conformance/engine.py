@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from devloop.core.dockerfile import BaseConfig, BuildFacts, build_facts, parse
@@ -60,6 +60,11 @@ class Project:
         """Every file and link of the context."""
         ignore = () if self.ignore is None else (".dockerignore",)
         return (*self.files, *self.links, "Dockerfile", *ignore)
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """Every directory of the context."""
+        return tuple({str(parent) for path in self.paths for parent in PurePosixPath(path).parents if parent.name})
 
     @property
     def sent(self) -> tuple[str, ...]:

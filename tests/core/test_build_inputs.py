@@ -1,4 +1,5 @@
 import time
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -11,7 +12,8 @@ def facts_of(*lines: str) -> BuildFacts:
 
 
 def inputs(facts: BuildFacts, *paths: str, links: dict[str, str] | None = None) -> list[str]:
-    return list(facts.inputs(paths, links=links))
+    folders = {parent.as_posix() for path in paths for parent in PurePosixPath(path).parents if parent.name}
+    return list(facts.inputs(paths, links=links, directories=folders))
 
 
 def test_a_name_selects_itself_and_what_is_below() -> None:
@@ -106,7 +108,12 @@ def test_strange_links_do_no_harm(links: dict[str, str]) -> None:
 def test_a_part_of_a_plain_stage_makes_inputs_of_that_part() -> None:
     facts = facts_of("FROM scratch AS one", "COPY . /w/", "COPY b /w/src/a", "FROM scratch", "COPY --from=one /w/src /")
     assert inputs(facts, "src/a", "src/c", "lib/a", "b") == ["src/c", "b"]
-    assert [source.line for source in facts.inputs(["b", "src/c"])["b"]] == [3]
+    assert [source.line for source in facts.inputs(["b", "src/c"], directories=["src"])["b"]] == [3]
+
+
+def test_without_the_directories_a_stage_counts_as_a_whole() -> None:
+    facts = facts_of("FROM scratch AS one", "COPY . /w/", "FROM scratch", "COPY --from=one /w/src /")
+    assert list(facts.inputs(["src/a", "lib/a"])) == ["src/a", "lib/a"]
 
 
 def test_a_part_of_a_stage_on_an_image_makes_inputs_of_all_for_a_link_may_lead_there() -> None:

@@ -1,10 +1,13 @@
+from pathlib import PurePosixPath
+
 from devloop.core.dockerfile import Destinations, Landing, build_facts, land, parse
 
 FILES = ("a.txt", "b.txt", "src/main.py", "src/lib/util.py", "docs/a.txt", "data.tar.gz")
 
 
 def landing(*lines: str, files: tuple[str, ...] = FILES, links: dict[str, str] | None = None) -> Landing:
-    return land(build_facts(parse("\n".join(lines) + "\n")), (*files, *(links or {})), links)
+    folders = {parent.as_posix() for path in files for parent in PurePosixPath(path).parents if parent.name}
+    return land(build_facts(parse("\n".join(lines) + "\n")), (*files, *(links or {})), links, directories=folders)
 
 
 def paths(found: Destinations) -> list[str]:
@@ -151,6 +154,29 @@ def test_a_source_that_is_not_known_makes_all_destinations_unknown() -> None:
     where = landing("FROM python", "COPY $HOME /d/", "COPY a.txt /e/")
     assert [unknown.line for unknown in where.of("b.txt").unknown] == [2]
     assert where.of("a.txt").paths == ("/e/a.txt",)
+
+
+def test_an_empty_directory_makes_a_directory() -> None:
+    facts = build_facts(parse("FROM scratch\nCOPY empty /d\nCOPY a.txt /d\nCOPY full /e\nCOPY b.txt /e/sub\n"))
+    where = land(facts, ("a.txt", "b.txt", "full/c"), directories=("empty", "full", "full/sub"))
+    assert paths(where.of("a.txt")) == ["/d/a.txt"]
+    assert paths(where.of("b.txt")) == ["/e/sub/b.txt"]
+
+
+def test_without_the_directories_an_empty_one_may_make_a_difference() -> None:
+    facts = build_facts(parse("FROM scratch\nCOPY full /e\nCOPY b.txt /e/sub\n"))
+    (choice,) = land(facts, ("b.txt", "full/c")).of("b.txt").choices
+    assert (choice.path, choice.inside) == ("/e/sub", "/e/sub/b.txt")
+
+
+def test_directories_are_carried_from_stage_to_stage() -> None:
+    where = landing("FROM scratch AS one", "WORKDIR /w/v", "FROM scratch", "COPY --from=one /w /x", "COPY a.txt /x/v")
+    assert paths(where.of("a.txt")) == ["/x/v/a.txt"]
+
+
+def test_what_a_run_made_may_be_a_file_or_a_directory() -> None:
+    where = landing("FROM a AS one", "RUN make", "FROM scratch", "COPY --from=one /out /d", "COPY a.txt /d")
+    assert [(choice.path, choice.inside) for choice in where.of("a.txt").choices] == [("/d", "/d/a.txt")]
 
 
 def test_all_files_that_reach_the_image_are_listed() -> None:
