@@ -57,6 +57,10 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def files_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
 async def test_a_token_is_read(tmp_path: Path) -> None:
     found = await credentials(write(tmp_path / "config", user={"token": "secret"}))
     assert (found.server, found.token) == ("https://127.0.0.1:6443", "secret")
@@ -83,7 +87,7 @@ async def test_certificates_are_taken_as_data_and_as_files_and_leave_nothing_beh
         found = await credentials(write(tmp_path / "config", user=user, **cluster))
         assert found.tls is not None
         assert [each["subject"] for each in found.tls.get_ca_certs()] == [((("commonName", "devloop"),),)]
-    assert list(scratch.iterdir()) == []
+    assert files_in(scratch) == []
 
 
 async def test_an_insecure_cluster_is_not_verified(tmp_path: Path) -> None:
@@ -115,7 +119,7 @@ async def test_a_plugin_is_run_and_leaves_nothing_behind(tmp_path: Path, scratch
     assert (found.server, found.token) == ("https://127.0.0.1:6443", "fetched")
     assert found.tls is not None
     assert len(found.tls.get_ca_certs()) == 1
-    assert list(scratch.iterdir()) == []
+    assert files_in(scratch) == []
 
 
 async def test_a_failing_plugin_is_told(tmp_path: Path) -> None:
