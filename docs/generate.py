@@ -14,7 +14,10 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Final, Union, get_args, get_origin, get_type_hints
 
-from devloop import errors, events
+import typer.main
+
+import devloop
+from devloop import cli, errors, events
 from devloop.errors import DevloopError, Where
 from devloop.events import Problem
 from devloop.model import Kind, NodeId
@@ -64,9 +67,58 @@ def errors_page() -> str:
     return "\n".join(parts)
 
 
+def cli_page() -> str:
+    """Return the page about the commands: what `--help` prints for each."""
+    parts = [
+        "# Commands\n",
+        "Text for people goes to standard error, data to standard output. Exit codes: 0 fine, 1 something that ran failed, "
+        "2 the input is wrong, 130 interrupted. `NO_COLOR` is respected.\n",
+    ]
+    program = typer.main.get_command(cli.app)
+    with program.make_context("devloop", [], resilient_parsing=True, terminal_width=100) as top:
+        for name in program.list_commands(top):
+            command = program.get_command(top, name)
+            with command.make_context(name, [], parent=top, resilient_parsing=True, terminal_width=100) as context:
+                parts += [f"## devloop {name}\n", f"```text\n{command.get_help(context)}\n```\n"]
+    return "\n".join(parts)
+
+
+def dsl_page() -> str:
+    """Return the page about what a devfile can say."""
+    parts = [
+        "# Devfile\n",
+        "A decorated function is a node; its arguments are its edges; its return value feeds the file that the decorator names. "
+        "All names are imported from `devloop`.\n",
+    ]
+    for title, names in (
+        ("Nodes", ("image", "service", "sync", "task", "check")),
+        ("The project", ("project", "include")),
+        ("Rules of a sync", ("copy", "run", "restart", "ignore")),
+        ("Commands in tasks, checks and custom builders", ("sh",)),
+    ):
+        parts += [f"## {title}\n"]
+        for name in names:
+            member = getattr(devloop, name)
+            about, rows = _sections(member)
+            parts += [f"### `{name}`\n", about + "\n"]
+            parts += [_fields_table([(field, "", text) for field, text in rows.items()])] if rows else []
+    parts += ["## What arguments are\n"]
+    for each in (devloop.Image, devloop.Service):
+        parts += [f"### `{each.__name__}`\n", inspect.getdoc(each).split("\n\n")[0] + "\n"]
+        members = [
+            (name, "", (inspect.getdoc(member) or "").split("\n")[0])
+            for name, member in vars(each).items()
+            if isinstance(member, property)
+        ]
+        parts += [_fields_table(members)]
+    return "\n".join(parts)
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "events.md": events_page,
     "errors.md": errors_page,
+    "cli.md": cli_page,
+    "dsl.md": dsl_page,
 }
 
 

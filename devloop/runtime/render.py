@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from devloop.core import reference
 from devloop.core.graph import Node, ServiceDetail
-from devloop.core.images import image_uses, replace_images
+from devloop.core.images import image_uses, replace_images, without_forced_pulls
 from devloop.core.manifest import Manifest, parse
-from devloop.core.template import render
+from devloop.core.template import mistakes, render
 from devloop.dsl import Image, Service
 from devloop.errors import InputError, InputErrors
 from devloop.model import ImageRef, NodeId, ServiceSpec
@@ -97,7 +97,9 @@ def with_images(manifests: tuple[Manifest, ...], images: Mapping[NodeId, tuple[I
             node = images_named(use.text, {each: repository for each, (repository, _) in images.items()})
             if node is not None:
                 mapping[use.text] = images[node][1]
-        replaced.append(replace_images(manifest, mapping) if mapping else manifest)
+        if mapping:
+            manifest = without_forced_pulls(replace_images(manifest, mapping), set(mapping.values()))  # noqa: PLW2901
+        replaced.append(manifest)
     return tuple(replaced)
 
 
@@ -133,12 +135,18 @@ def _read_manifest(node: Node, path: str, variables: Mapping[str, Any], read: Re
         raise InputError(message, where=node.declaration.where, hint="the path is relative to the devfile's folder")
     if not path.endswith(TEMPLATE_SUFFIXES):
         return parse(text, path=path)
+    if found := mistakes(path, variables, read):
+        raise InputErrors([_asked_by(node, mistake) for mistake in found])
     try:
         rendered = render(path, variables, read)
     except InputError as error:
-        chain = (*error.chain, node.declaration.where)
-        raise InputError(error.message, where=error.where, hint=error.hint, chain=chain) from error
+        raise _asked_by(node, error) from error
     return parse(rendered.text, path=path, rendered_from=path, origins=rendered.lines)
+
+
+def _asked_by(node: Node, error: InputError) -> InputError:
+    chain = (*error.chain, node.declaration.where)
+    return InputError(error.message, where=error.where, hint=error.hint, chain=chain)
 
 
 def _twice(manifests: list[Manifest]) -> list[InputError]:
