@@ -1,7 +1,8 @@
 """Catching up: which files a container lacks.
 
 What a container should hold is what is on disk now. What it holds is what its image was built from, overlaid by what it
-has acknowledged since. The difference is sent; a new container has acknowledged nothing and gets all of it.
+has acknowledged since. The difference is sent; a new container has acknowledged nothing and gets all of it. What is on
+its way to a container is `UNSURE` there until it is acknowledged.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from devloop.core.digests import ABSENT
 from devloop.core.syncing import Placement
 from devloop.model import Digest, FileChange, NodeId, RelPath
 
-__all__ = ["difference", "wanted_files", "what_changed"]
+__all__ = ["difference", "holding", "wanted_files", "what_changed"]
 
 _SHOWN = 3
 
@@ -39,16 +40,24 @@ def difference(
         placement: Where the image's files go.
         wanted: What the container should hold.
         built: What its image was built from.
-        held: What it has acknowledged since; `ABSENT` for a deleted file.
+        held: What it has acknowledged since, as `holding` says it.
     """
-    files = wanted.keys() | built.keys()
-    for path in sorted(_candidates(wanted, built, held)):
+    candidates = sorted(_candidates(wanted, built, held))
+    files = wanted.keys() | built.keys() | held.keys() if candidates else set()
+    for path in candidates:
         present = wanted.get(path)
-        if (present or ABSENT) == held.get(path, built.get(path, ABSENT)):
+        if path not in held and present == built.get(path):
             continue
         destinations = placement.place(path, files)
         if destinations:
-            yield FileChange(source=path, digest=present, destinations=destinations)
+            change = FileChange(source=path, digest=present, destinations=destinations)
+            if held.get(path) != holding(change):
+                yield change
+
+
+def holding(change: FileChange) -> Digest:
+    """Return what a container holds once it has acknowledged a change: which content, and where."""
+    return Digest(f"{change.digest or ABSENT} in {' '.join(change.destinations)}")
 
 
 def what_changed(changes: Sequence[FileChange]) -> tuple[str, ...]:

@@ -8,13 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar, assert_never
 
-from devloop.core.catch_up import difference, wanted_files, what_changed
-from devloop.core.digests import ABSENT
-from devloop.core.graph import Graph
+from devloop.core.catch_up import difference, holding, wanted_files, what_changed
+from devloop.core.graph import Graph, ServiceDetail
 from devloop.core.plan import ACTIONS, Busy, Due, Idle, Mode, Situation, Step, Synced, UpToDate, Waiting, plan
 from devloop.core.runs import Cancel, Command, Follow, Make, Run, RunEnded, RunKey, Start, Sync
 from devloop.core.syncing import Placement
-from devloop.core.trace import Inputs, Result, Trace
+from devloop.core.trace import UNSURE, Inputs, Trace
 from devloop.model import ContainerTarget, Digest, Kind, NodeId, RelPath
 
 __all__ = ["Decision", "Input", "Observed", "PodsSeen", "Requested", "State", "decide", "situation"]
@@ -32,10 +31,12 @@ class Observed:
     Attributes:
         graph: The nodes.
         files: For each node that reads files, their digests.
+        touched: For each node, what it reads and what may have changed meanwhile, even if it is now as it was before.
     """
 
     graph: Graph
     files: Mapping[NodeId, Mapping[RelPath, Digest]]
+    touched: Mapping[NodeId, frozenset[RelPath]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +79,12 @@ class State:
         following: What is to be done next in a container after a copy.
         containers: Running containers and the image reference of each.
         ready: The services all of whose pods are ready.
-        held: What a container has acknowledged beyond its image: path to digest.
+        held: What a container has acknowledged beyond its image, as `catch_up.holding` says it; `UNSURE` for what is
+            on its way.
         refused: Images whose containers take no files, with the reason.
-        lost: Containers that went away in the middle of a sync.
-        broken: Where what follows a copy failed.
+        paused: Containers that nothing is sent to before files or pods were looked at again: a copy was cut off, or
+            what was sent is not what was wanted.
+        broken: Where a copy or what follows it failed, with the files.
         unsettled: Nodes whose last run began to change something outside and has not done well.
         asked: Nodes that a person wants to run in this session, changed or not.
         next: The next run's number.
@@ -98,11 +101,22 @@ class State:
     ready: frozenset[NodeId] = frozenset()
     held: Mapping[ContainerTarget, Mapping[RelPath, Digest]] = field(default_factory=dict)
     refused: Mapping[NodeId, str] = field(default_factory=dict)
-    lost: frozenset[ContainerTarget] = frozenset()
-    broken: frozenset[RunKey] = frozenset()
+    paused: frozenset[ContainerTarget] = frozenset()
+    broken: Mapping[RunKey, frozenset[RelPath]] = field(default_factory=dict)
     unsettled: frozenset[NodeId] = frozenset()
     asked: frozenset[NodeId] = frozenset()
     next: int = 1
+
+    @property
+    def certain(self) -> Mapping[ContainerTarget, Mapping[RelPath, Digest]]:
+        """What containers hold for certain: `held`, less the files after whose copy something is still to be done."""
+        certain = dict(self.held)
+        unfinished = [*self.running.items(), *self.following.items()]
+        open_ends = [(key, run.work.paths) for key, run in unfinished if isinstance(run.work, Follow)]
+        for key, paths in (*open_ends, *self.broken.items()):
+            if key.target in certain:
+                certain[key.target] = {**certain[key.target], **dict.fromkeys(paths, UNSURE)}
+        return certain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,9 +153,10 @@ def decide(state: State, received: Input) -> Decision:
     steps = plan(situation(state))
     state = _note_overtaken(state, steps)
     commands: list[Command] = []
-    for command in (*_stale(state, steps), *_due(state, steps), *_syncs(state, steps), *_follows(state)):
-        state, carried_out = _carry_out(state, command)
-        commands.append(carried_out)
+    for phase in (_stale, _due, _syncs, _follows):
+        for command in phase(state, steps):
+            state, carried_out = _carry_out(state, command)
+            commands.append(carried_out)
     return Decision(state=state, commands=tuple(commands), steps=steps)
 
 
@@ -169,7 +184,7 @@ def situation(state: State) -> Situation:
 def _take(state: State, received: Input) -> State:
     match received:
         case Observed():
-            return replace(state, observed=received, lost=frozenset())
+            return replace(state, observed=received, running=_with_touched(state, received.touched), paused=frozenset())
         case PodsSeen():
             return _see_pods(state, received)
         case Requested():
@@ -194,10 +209,21 @@ def _see_pods(state: State, seen: PodsSeen) -> State:
         containers=seen.containers,
         ready=seen.ready,
         failed=_without(state.failed, recovered),
+        following={key: run for key, run in state.following.items() if key.target in seen.containers},
         held={target: held for target, held in state.held.items() if target in seen.containers},
-        lost=state.lost & seen.containers.keys(),
-        broken=frozenset(key for key in state.broken if key.target in seen.containers),
+        paused=frozenset(),
+        broken={key: paths for key, paths in state.broken.items() if key.target in seen.containers},
     )
+
+
+def _with_touched(state: State, touched: Mapping[NodeId, frozenset[RelPath]]) -> Mapping[RunKey, Run]:
+    """Return the runs, each with the files that may have changed while it read them."""
+    return {
+        key: replace(run, unsure=run.unsure | touched[key.node])
+        if key.node in touched and isinstance(run.work, Make)
+        else run
+        for key, run in state.running.items()
+    }
 
 
 def _end(state: State, run: Run, ended: RunEnded) -> State:
@@ -211,41 +237,75 @@ def _end(state: State, run: Run, ended: RunEnded) -> State:
                 traces={**state.traces, node: trace},
                 failed=_without(state.failed, {node}),
                 verified=state.verified | {node},
+                refused=_without(state.refused, _perhaps_mended(state, node, trace)),
                 unsettled=state.unsettled - {node},
             )
         case Make():
-            return replace(state, failed={**state.failed, node: run.inputs})
+            return replace(state, failed={**state.failed, node: run.inputs.unsure_of(run.unsure)})
         case Sync():
             return _end_sync(state, run, run.work, ended)
+        case Follow() if ended.lost:
+            return state
         case Follow():
-            fine = ended.result is not None or ended.lost
-            return replace(state, broken=state.broken - {run.key} if fine else state.broken | {run.key})
+            paths = state.broken.get(run.key, frozenset())
+            paths = paths | run.work.paths if ended.result is None else paths - run.work.paths
+            return replace(state, broken=_with_broken(state, run.key, paths))
         case _:
             assert_never(run.work)
+
+
+def _perhaps_mended(state: State, node: NodeId, trace: Trace) -> frozenset[NodeId]:
+    """Return the images whose containers may take files now, though they did not before: they run by another recipe."""
+    before = state.traces.get(node)
+    if state.observed is None or (before is not None and before.inputs.recipe == trace.inputs.recipe):
+        return frozenset()
+    known = state.observed.graph.nodes.get(node)
+    of_service = known.detail.images if known is not None and isinstance(known.detail, ServiceDetail) else ()
+    return frozenset({node, *of_service})
 
 
 def _end_sync(state: State, run: Run, work: Sync, ended: RunEnded) -> State:
     if ended.refused is not None:
         return replace(state, refused={**state.refused, work.image: ended.refused})
-    if ended.lost or ended.result is None:
-        return replace(state, lost=state.lost | {work.target})
-    acknowledged = {change.source: change.digest or ABSENT for change in ended.acknowledged}
-    held = {**state.held.get(work.target, {}), **acknowledged}
-    state = replace(state, held={**state.held, work.target: held})
+    if ended.lost:
+        return replace(state, paused=state.paused | {work.target})
+    if ended.result is None:
+        paths = frozenset(change.source for change in work.changes)
+        return replace(state, paused=state.paused | {work.target}, broken=_with_broken(state, run.key, paths))
+    acknowledged = {change.source: holding(change) for change in ended.acknowledged}
+    as_wanted = acknowledged == {change.source: holding(change) for change in work.changes}
+    state = replace(
+        state,
+        held={**state.held, work.target: {**state.held.get(work.target, {}), **acknowledged}},
+        paused=state.paused if as_wanted else state.paused | {work.target},
+        broken=_with_broken(state, run.key, frozenset()),
+    )
+    return _with_follow(state, run, work, ended)
+
+
+def _with_broken(state: State, key: RunKey, paths: frozenset[RelPath]) -> Mapping[RunKey, frozenset[RelPath]]:
+    others = {each: broken for each, broken in state.broken.items() if each != key}
+    return {**others, key: paths} if paths else others
+
+
+def _with_follow(state: State, run: Run, work: Sync, ended: RunEnded) -> State:
+    """Note what is to be done after a copy, with what was to be done after earlier ones and was not."""
     placement = _placement(state, work.image)
-    due = placement.due(tuple(acknowledged)) if placement is not None else ()
+    paths = frozenset(change.source for change in ended.acknowledged)
+    due = placement.due(tuple(paths)) if placement is not None else ()
     if placement is None or not due:
         return state
     key = replace(run.key, follow=True)
-    overtaken = state.running.get(key)
-    if overtaken is not None and isinstance(overtaken.work, Follow):
-        unfinished = overtaken.work.follow_ups
-        due = tuple(each for each in placement.follow_ups if each in due or each in unfinished)
+    for unfinished in (state.running.get(key), state.following.get(key)):
+        if unfinished is not None and isinstance(unfinished.work, Follow):
+            both = {*due, *unfinished.work.follow_ups}
+            due = tuple(each for each in placement.follow_ups if each in both)
+            paths |= unfinished.work.paths
     following = Run(
         key=key,
         action="follow-up",
         reasons=what_changed(ended.acknowledged),
-        work=Follow(image=work.image, target=work.target, follow_ups=due),
+        work=Follow(image=work.image, target=work.target, follow_ups=due, paths=paths),
     )
     return replace(state, following={**state.following, key: following})
 
@@ -281,7 +341,7 @@ def _stale(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
             yield Cancel(run=run, reason="its files are again what they were")
 
 
-def _due(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
+def _due(_state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
     results = {node: step.result for node, step in steps.items() if isinstance(step, UpToDate | Synced)}
     for node, step in steps.items():
         if isinstance(step, Due):
@@ -307,7 +367,7 @@ def _syncs(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
         wanted: Mapping[RelPath, Digest] | None = None
         for target, ref in state.containers.items():
             key = RunKey(node=placement.node, target=target)
-            if ref != step.result.ref or key in state.running or target in state.lost:
+            if ref != step.result.ref or key in state.running or target in state.paused:
                 continue
             wanted = wanted_files(state.observed.files, image, placement) if wanted is None else wanted
             built = state.traces[image].inputs.files
@@ -317,7 +377,7 @@ def _syncs(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
                 yield Start(run=Run(key=key, action="sync", reasons=what_changed(changes), work=work))
 
 
-def _follows(state: State) -> Iterator[Command]:
+def _follows(state: State, _steps: Mapping[NodeId, Step]) -> Iterator[Command]:
     """Start what follows a copy once the copy itself is through."""
     for key, run in state.following.items():
         if replace(key, follow=False) in state.running or key.target not in state.containers:
@@ -341,7 +401,7 @@ def _carry_out(state: State, command: Command) -> tuple[State, Command]:
             run = replace(command.run, number=state.next)
             following = {key: each for key, each in state.following.items() if key != run.key}
             changed = replace(
-                state,
+                _with_unsure(state, run),
                 running={**state.running, run.key: run},
                 following=following,
                 unsettled=state.unsettled | ({run.key.node} if _acts_outside(run) else set()),
@@ -350,6 +410,15 @@ def _carry_out(state: State, command: Command) -> tuple[State, Command]:
             return changed, Start(run=run)
         case _:
             assert_never(command)
+
+
+def _with_unsure(state: State, run: Run) -> State:
+    """Return the state with the files that a copy is about to send marked, until the container acknowledges them."""
+    if not isinstance(run.work, Sync):
+        return state
+    on_their_way = {change.source: UNSURE for change in run.work.changes}
+    held = {**state.held.get(run.work.target, {}), **on_their_way}
+    return replace(state, held={**state.held, run.work.target: held})
 
 
 def _acts_outside(run: Run) -> bool:

@@ -43,11 +43,12 @@ class Sync:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follow:
-    """Do what the rules say, in order, after a copy."""
+    """Do what the rules say, in order, after a copy of `paths`."""
 
     image: NodeId
     target: ContainerTarget
     follow_ups: tuple[FollowUp, ...]
+    paths: frozenset[RelPath] = frozenset()
 
 
 Work = Make | Sync | Follow
@@ -64,7 +65,7 @@ class Run:
         reasons: Why.
         inputs: The digests that it was planned with.
         work: What is to be done.
-        unsure: Files that changed while it ran.
+        unsure: Files that changed, or may have, while it ran.
     """
 
     number: int = 0

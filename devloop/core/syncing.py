@@ -35,11 +35,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUp:
-    """What is done in the container after certain files were copied."""
+    """What is done in the container after certain files were copied.
+
+    Attributes:
+        node: The sync whose rule it is.
+        rule: What is done.
+        on: The rule's patterns as a matcher, which says no more than the rule; None for any file.
+    """
 
     node: NodeId
     rule: RunRule | RestartRule
-    on: IgnoreRules | None
+    on: IgnoreRules | None = field(compare=False)
 
     def wants(self, paths: Iterable[RelPath]) -> bool:
         """Return whether one of the copied files is one that it waits for."""

@@ -1,7 +1,7 @@
 """Traces: what a node's last good run read and what it made, and what has changed since.
 
-A verifying trace in the sense of "Build systems à la carte" (Mokhov, Mitchell, Peyton Jones, 2018): a node is up to date
-exactly when the digests of its inputs are those of its trace. Content decides, never time.
+A verifying trace in the sense of "Build systems à la carte" (Mokhov, Mitchell, Peyton Jones, 2018): a node is up to
+date exactly when the digests of its inputs are those of its trace. Content decides, never time.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from devloop.model import Digest, NodeId, RelPath
 __all__ = ["UNSURE", "Inputs", "Result", "Trace", "changed_files", "reasons"]
 
 UNSURE: Final = Digest("unsure")
-"""Stands for a file that changed while a run was reading it: it equals no digest, so it is never taken for up to date."""
+"""Stands for a file that changed under a run's hands: it equals no digest, so it is never taken for up to date."""
 
 _SHOWN_FILES = 3
 _K = TypeVar("_K")
@@ -37,7 +37,9 @@ class Inputs:
         """Return these inputs with the files that changed under the run's hands marked as such."""
         if not paths:
             return self
-        return replace(self, files={**self.files, **dict.fromkeys(paths, UNSURE)})
+        recipe = {name: UNSURE if name in paths else digest for name, digest in self.recipe.items()}
+        files = dict.fromkeys(paths - self.recipe.keys(), UNSURE)
+        return replace(self, recipe=recipe, files={**self.files, **files})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
