@@ -296,4 +296,5 @@ def assume(situation: Situation, steps: Mapping[NodeId, Step]) -> Situation:
 def _all_of(node: NodeId, inputs: Inputs) -> Digest:
     """Return a digest that differs whenever anything that the node reads does."""
     results = {str(need): digest for need, digest in inputs.results.items()}
-    return digests.of_value([str(node), dict(inputs.recipe), dict(inputs.files), results])
+    read: list[object] = [str(node), dict(inputs.recipe), dict(inputs.files), results]
+    return digests.of_value(read)

@@ -1,7 +1,7 @@
-"""A small world for the engine: a disk, builds that follow content, containers; what happens when is in the test's hands.
+"""A small world for the engine: a disk, builds that follow content, containers. What happens when is up to the test.
 
-It does what workers, observer and cluster do, without any of them: it takes the commands of `decide` and feeds what comes
-of them back as inputs. Content is a number; `BAD` content cannot be built or deployed.
+It does what workers, observer and cluster do, without any of them: it takes the commands of `decide` and feeds what
+comes of them back as inputs. Content is a number; `BAD` content cannot be built or deployed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
