@@ -1,8 +1,10 @@
 """What every `Syncer` does, shown on real containers and the fake; then what only a real container can do wrong."""
 
 import functools
+import json
 import random
 import string
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import anyio
 import pytest
 
 from devloop.adapters.files import DiskFiles
+from devloop.adapters.kube.cluster import KubeCluster
 from devloop.adapters.sync import ExecSyncer
 from devloop.core.supervisor import SCRIPT
 from devloop.errors import ToolError
@@ -21,7 +24,7 @@ from devloop.runtime.ports import ContainerLostError, Syncer, SyncRefusedError
 from tests.adapters.docker_exec import DockerExec
 from tests.fakes.files import FakeFiles, Stored
 from tests.fakes.syncer import FakeSyncer
-from tests.outside import eventually, output
+from tests.outside import Cluster, current_context, eventually, kubeconfig, output
 
 pytestmark = pytest.mark.anyio
 
@@ -114,7 +117,11 @@ _LOOK = (
 
 
 def real_held(container: str, place: str) -> Held | None:
-    kind, _, rest = output("docker", "exec", container, "sh", "-c", _LOOK, "sh", place).partition("\n")
+    return _parsed(output("docker", "exec", container, "sh", "-c", _LOOK, "sh", place))
+
+
+def _parsed(answer: str) -> Held | None:
+    kind, _, rest = answer.partition("\n")
     if kind == "no":
         return None
     return kind, rest.removesuffix("\n") if kind == "link" else rest
@@ -166,7 +173,62 @@ async def real(project: DiskProject, target: ContainerTarget, executor: DockerEx
         yield Rig(project=project, syncer=syncer, target=target, held=functools.partial(real_held, target.id))
 
 
-_REAL = [pytest.param(DASH, marks=pytest.mark.docker), pytest.param(BUSYBOX, marks=pytest.mark.docker)]
+@pytest.fixture(scope="module")
+def space() -> Iterator[Cluster]:
+    """A namespace of the real cluster for all tests here."""
+    space = Cluster(
+        kubeconfig=kubeconfig(), context=current_context(), namespace=f"devloop-test-{uuid.uuid4().hex[:8]}"
+    )
+    space.kubectl("create", "namespace", space.namespace)
+    eventually(lambda: space.kubectl("get", "serviceaccount", "default"))
+    yield space
+    space.kubectl("delete", "namespace", space.namespace, "--wait=false")
+
+
+def start_pod(space: Cluster, name: str, image: str) -> ContainerTarget:
+    container = {"name": "web", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "10000"]}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
+    }
+    space.kubectl("apply", "--filename=-", stdin=json.dumps(pod))
+    space.kubectl("wait", "--for=condition=Ready", f"pod/{name}")
+    found = space.get("pod", name)
+    return ContainerTarget(
+        namespace=space.namespace,
+        pod=name,
+        uid=found["metadata"]["uid"],
+        container="web",
+        id=found["status"]["containerStatuses"][0]["containerID"],
+    )
+
+
+@pytest.fixture(scope="module")
+def shared_pod(space: Cluster) -> ContainerTarget:
+    return start_pod(space, "shared", BUSYBOX)
+
+
+@asynccontextmanager
+async def in_cluster(project: DiskProject, space: Cluster, target: ContainerTarget) -> AsyncIterator[Rig]:
+    def held(place: str) -> Held | None:
+        return _parsed(space.kubectl("exec", target.pod, "--", "sh", "-c", _LOOK, "sh", place))
+
+    async with (
+        KubeCluster.open(
+            project="sync", kubeconfig=space.kubeconfig, context=space.context, namespace=space.namespace
+        ) as cluster,
+        ExecSyncer(cluster, project.root) as syncer,
+    ):
+        yield Rig(project=project, syncer=syncer, target=target, held=held)
+
+
+_REAL = [
+    pytest.param(DASH, marks=pytest.mark.docker),
+    pytest.param(BUSYBOX, marks=pytest.mark.docker),
+    pytest.param("cluster", marks=pytest.mark.cluster),
+]
 
 
 @pytest.fixture(params=["fake", *_REAL])
@@ -178,6 +240,13 @@ async def rig(
         syncer = FakeSyncer(files)
         target = ContainerTarget(namespace="", pod="pod", uid="uid", container="web", id="1")
         yield Rig(project=files, syncer=syncer, target=target, held=functools.partial(fake_held, syncer, target))
+        return
+    if request.param == "cluster":
+        space: Cluster = request.getfixturevalue("space")
+        target = request.getfixturevalue("shared_pod")
+        space.kubectl("exec", target.pod, "--", "rm", "-rf", "/app", "/other")
+        async with in_cluster(project, space, target) as real_rig:
+            yield real_rig
         return
     target = containers(request.param)
     output("docker", "exec", target.id, "rm", "-rf", "/app", "/other")
@@ -643,6 +712,22 @@ async def test_a_refusal_does_not_end_the_work_of_others(
         with pytest.raises(SyncRefusedError):
             await rig.syncer.send(rig.target, [rig.change("a", "/etc")])
         await rig.sent("a", "2")
+
+
+@pytest.mark.cluster
+async def test_a_pod_that_is_deleted_is_lost(project: DiskProject, space: Cluster) -> None:
+    target = start_pod(space, "deleted", BUSYBOX)
+    async with in_cluster(project, space, target) as rig:
+        await rig.sent("a", "1")
+        await anyio.to_thread.run_sync(space.kubectl, "delete", "pod", target.pod, "--grace-period=0", "--force")
+        project.write("a", "2")
+
+        async def send_until_it_is_gone() -> None:
+            while True:  # the kubelet takes a moment to end it
+                await rig.syncer.send(target, [rig.change("a")])
+
+        with pytest.raises(ContainerLostError), anyio.fail_after(30):
+            await send_until_it_is_gone()
 
 
 # --- readers -------------------------------------------------------------------------------------------------
