@@ -294,22 +294,29 @@ _DEEPEST: Final = 50
 
 
 def _shell_pattern(pattern: str, *, greedy: bool) -> str:
-    out: list[str] = []
+    parts = [""]
     chars = iter(pattern)
     for char in chars:
         match char:
             case "*":
-                out.append(".*" if greedy else ".*?")
+                parts.append("")
             case "?":
-                out.append(".")
+                parts[-1] += "."
             case "\\":
                 escaped = next(chars, "")
                 if escaped not in {"}", "/", "*", "?", "\\"}:
                     raise ExpansionError(f"invalid escape `\\{escaped}` in a substitution")
-                out.append(re.escape(escaped))
+                parts[-1] += re.escape(escaped)
             case _:
-                out.append(re.escape(char))
-    return "".join(out)
+                parts[-1] += re.escape(char)
+    first, *between = parts
+    if not between:
+        return first
+    last = between.pop()
+    # Only the last star decides how long the match is; the others may keep the first place that fits. Without that,
+    # a few stars would take exponential time.
+    atoms = "".join(f"(?>.*?{part})" for part in between)
+    return f"{first}{atoms}.*{'' if greedy else '?'}{last}"
 
 
 def _without_prefix(pattern: str, value: str, *, longest: bool) -> str:

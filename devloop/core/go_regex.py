@@ -124,28 +124,48 @@ def _class_character(pattern: str, position: int) -> tuple[str, int]:
 def _join(tokens: list[str]) -> str:
     """Return the tokens as one expression that cannot take exponential time.
 
-    A star that is followed by another star in the same path component never needs to give back what it took: the first
-    place where the text between the two fits is as good as any later one. An atomic group says so.
+    A wildcard that is followed by another one of its kind never needs to give back what it took: the first place where
+    the text between the two fits is as good as any later one, since the second can take up the difference. An atomic
+    group says so.
     """
     out: list[str] = []
     index = 0
     while index < len(tokens):
         token = tokens[index]
         index += 1
-        if token == _DEEP and out and out[-1] == _DEEP:
-            continue
-        if token != _STAR:
+        end = _segment_end(tokens, index, token)
+        segment = tokens[index:end]
+        if end == len(tokens) or token not in {_STAR, _DEEP}:
             out.append(token)
+        elif token == _STAR:
+            if tokens[end] == _STAR:
+                out.append(f"(?>[^/]*?{''.join(segment)})")
+                index = end
+            else:
+                out.append(token)
+        elif tokens[end] != _DEEP:
+            out.append(token)
+        elif not segment:
             continue
-        end = index
-        while end < len(tokens) and (tokens[end] == _ONE or (tokens[end][0] not in "[(." and tokens[end] != "/")):
-            end += 1
-        if end < len(tokens) and tokens[end] == _STAR:
-            out.append(f"(?>[^/]*?{''.join(tokens[index:end])})")
+        elif segment[-1] == "/":
+            out.append(f"(?>(?:.*?/)??{_join(segment)})")
             index = end
         else:
-            out.append(_STAR)
+            out.append(token)
     return "".join(out)
+
+
+def _segment_end(tokens: list[str], start: int, wildcard: str) -> int:
+    """Return where the text between two wildcards ends: at the next wildcard, or at what may match a slash."""
+    end = start
+    while end < len(tokens):
+        token = tokens[end]
+        if token in {_DEEP, ".*"} or (wildcard == _STAR and token in {_STAR, "/"}):
+            break
+        if token not in {_STAR, "/"} and re.compile(token).match("/"):
+            break
+        end += 1
+    return end
 
 
 @functools.lru_cache(maxsize=4096)

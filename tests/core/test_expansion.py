@@ -31,6 +31,10 @@ VALUES = {"A": "one", "V": "1.2.3", "EMPTY": "", "P": "/usr/lib/python", "Q": 'a
         ("${V//./-}", "1-2-3"),
         ("${P//\\/lib/}", "/usr/python"),
         ("${V#9}", "1.2.3"),
+        ("${P#*/*/}", "lib/python"),
+        ("${P##*/*i}", "b/python"),
+        ("${P%/*b/*}", "/usr"),
+        ("${P/l*y/-}", "/usr/-thon"),
         ("\\$A", "$A"),
         ("'$A'", "$A"),
         ('"$A"', "one"),
@@ -89,6 +93,12 @@ def test_any_word_is_expanded_or_refused(word: str) -> None:
     except ExpansionError:
         return
     assert isinstance(expanded.text, str)
+
+
+@pytest.mark.timeout(10)
+def test_many_stars_in_a_substitution_take_no_exponential_time() -> None:
+    word = "${A##" + "*a" * 20 + "b}${A%%b" + "*a" * 20 + "}${A//" + "*a" * 20 + "b/}"
+    assert Lexer().expand(word, {"A": "a" * 100}).text == "a" * 300
 
 
 def test_deeply_nested_substitutions_are_refused() -> None:

@@ -1,3 +1,4 @@
+import re
 import string
 from pathlib import PurePosixPath
 
@@ -6,7 +7,8 @@ from docker.utils.build import PatternMatcher
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from devloop.core.patterns import NO_IGNORE, Glob, IgnoreRules, PatternError, is_glob
+from devloop.core.go_regex import compile_moby
+from devloop.core.patterns import NO_IGNORE, Glob, IgnoreRules, PatternError, clean, is_glob
 from devloop.errors import InputErrors
 
 
@@ -132,10 +134,29 @@ def test_an_escaped_star_makes_no_glob() -> None:
     assert is_glob("a\\\\*")
 
 
-def test_many_stars_take_no_exponential_time() -> None:
+@pytest.mark.timeout(10)
+def test_many_wildcards_take_no_exponential_time() -> None:
     path = "a" * 250
     assert Glob("*a" * 25 + "b").root_of(path) is None
-    assert excluded("*a" * 25 + "b\n" + "**/" * 20 + "x\n", path, "/".join("abcdefghijklmnop" * 4)) == []
+    assert Glob("*[ab]" * 25 + "c").root_of(path) is None
+    rules = "*a" * 25 + "b\n" + "**/" * 20 + "x\n" + "**/a/" * 20 + "x\n" + "**/*a*/" * 10 + "x\n"
+    assert excluded(rules, path, "/".join("a" * 60)) == []
+
+
+_WILD = st.lists(st.sampled_from(["a", "b", "/", "*", "**/", "?", "[ab]"]), min_size=1, max_size=9).map("".join)
+
+
+@given(pattern=_WILD, path=st.text(alphabet="ab/", min_size=1, max_size=9))
+def test_what_keeps_matching_fast_changes_no_answer(pattern: str, path: str) -> None:
+    plain = clean(pattern).removeprefix("/")
+    if "**" not in plain:
+        slow = re.sub(r"\*|\?", lambda found: {"*": "[^/]*", "?": "[^/]"}[found[0]], plain)
+        assert (Glob(plain).root_of(path) is None) == (re.match(rf"(?:{slow})(?=/|\Z)", path) is None)
+    kind, operand = compile_moby(plain)
+    if kind == "regex" and not plain.endswith("**"):
+        wild = {"**/": "(?:.*/)?", "**": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
+        slow = re.sub(r"\*\*/?|\*|\?", lambda found: wild[found[0]], plain)
+        assert (re.match(operand, path) is None) == (re.fullmatch(slow, path) is None)
 
 
 _NAMES = st.sampled_from(["a", "b", "ab", "a.b", ".a", "b-b"])
