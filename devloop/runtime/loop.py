@@ -230,7 +230,8 @@ class Loop:
         first = self._observation is None
         previous = self._observation
         self._observation = observation
-        self._open_round()
+        if first or observation.changed or observation.rediscovered:
+            self._open_round()
         project = observation.project
         if observation.changed:
             shown = tuple(observation.changed[:_SHOWN_PATHS])
@@ -247,7 +248,7 @@ class Loop:
             return None
         if first:
             self._state = replace(self._state, asked=self._around.asked(observation.graph))
-        return Observed(graph=observation.graph, files=observation.files)
+        return Observed(graph=observation.graph, files=observation.files, touched=observation.touched)
 
     def _tell_project(self, observation: Observation, previous: Observation | None, *, first: bool) -> None:
         project = observation.project
@@ -413,4 +414,4 @@ class Loop:
     def _save(self) -> None:
         state = self._state
         traces = {node: trace for node, trace in state.traces.items() if node.kind is not Kind.CHECK}
-        self._around.store.save(Saved(traces=traces, held=state.held, decisions=self._around.journal.decisions))
+        self._around.store.save(Saved(traces=traces, held=state.certain, decisions=self._around.journal.decisions))

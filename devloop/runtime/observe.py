@@ -30,6 +30,7 @@ class Observation:
         graph: The nodes to go by: those of the last project that was not rejected.
         files: For each node that reads files, their digests.
         changed: The files whose content changed since the observation before.
+        touched: For each node, what it reads and what may have changed meanwhile, even if it is now as it was before.
         rediscovered: Whether a definition file changed.
     """
 
@@ -37,6 +38,7 @@ class Observation:
     graph: Graph
     files: Mapping[NodeId, Mapping[RelPath, Digest]]
     changed: tuple[RelPath, ...] = ()
+    touched: Mapping[NodeId, frozenset[RelPath]] = field(default_factory=dict)
     rediscovered: bool = False
 
     @property
@@ -125,25 +127,33 @@ class Observer:
                 return True
         match hint:
             case PathsHint():
-                changed = await to_thread.run_sync(self._look_again, hint)
+                changed, touched = await to_thread.run_sync(self._look_again, hint)
             case RescanHint():
                 changed = await to_thread.run_sync(self._scan)
+                touched = self._all_files()
             case _:
                 assert_never(hint)
-        if changed or moved:
-            tell(self._observation(changed, rediscovered=moved))
+        if changed or touched or moved:
+            tell(self._observation(changed, touched, rediscovered=moved))
         return False
 
     def _must_watch_anew(self, before: Iterable[Selection]) -> bool:
         return {each.signature for each in before} != {each.signature for each in self._known.selected}
 
-    def _observation(self, changed: Iterable[RelPath] = (), *, rediscovered: bool) -> Observation:
+    def _observation(
+        self,
+        changed: Iterable[RelPath] = (),
+        touched: Mapping[NodeId, frozenset[RelPath]] | None = None,
+        *,
+        rediscovered: bool,
+    ) -> Observation:
         known = self._known
         return Observation(
             project=known.project,
             graph=known.graph,
             files=dict(known.files),
             changed=tuple(changed),
+            touched=touched or {},
             rediscovered=rediscovered,
         )
 
@@ -216,13 +226,12 @@ class Observer:
         self._files.save()
         return tuple(sorted(changed))
 
-    def _look_again(self, hint: PathsHint) -> tuple[RelPath, ...]:
-        """Look at the named files; return those that changed and that some node reads."""
+    def _look_again(self, hint: PathsHint) -> tuple[tuple[RelPath, ...], dict[NodeId, frozenset[RelPath]]]:
+        """Look at the named files; return those that changed and that some node reads, and what of all a node reads."""
         known = self._known
         relevant = frozenset(path for path in hint.paths if any(below(path, each.folder) for each in known.selected))
-        if not relevant:
-            return ()
-        found = self._files.look_again(relevant, known.table.keys(), known.keep)
+        found = self._files.look_again(relevant, known.table.keys(), known.keep) if relevant else {}
+        touched = self._read_by_nodes(hint.paths | found.keys())
         changed = {path: digest for path, digest in found.items() if known.table.get(path) != digest}
         for path, digest in changed.items():
             if digest is None:
@@ -230,7 +239,21 @@ class Observer:
             else:
                 known.table[path] = digest
         concerned = self._apply(changed)
-        return tuple(sorted(concerned))
+        return tuple(sorted(concerned)), touched
+
+    def _read_by_nodes(self, paths: Iterable[RelPath]) -> dict[NodeId, frozenset[RelPath]]:
+        """Return for each node which of the paths it reads, as a file or as a definition."""
+        paths = frozenset(paths)
+        found = {node.id: set(paths & node.recipe.keys()) for node in self._known.graph.nodes.values()}
+        for each in self._known.selected:
+            found[each.node] |= {path for path in paths if below(path, each.folder) and each.wants(path)}
+        return {node: frozenset(read) for node, read in found.items() if read}
+
+    def _all_files(self) -> dict[NodeId, frozenset[RelPath]]:
+        known = self._known
+        definitions = {node.id: known.project.read.keys() & node.recipe.keys() for node in known.graph.nodes.values()}
+        nodes = definitions.keys() | known.files.keys()
+        return {node: frozenset({*known.files.get(node, ()), *definitions.get(node, ())}) for node in nodes}
 
     def _apply(self, changed: Mapping[RelPath, Digest | None]) -> set[RelPath]:
         """Bring the nodes' files up to date; return the paths that some node reads."""
