@@ -13,6 +13,7 @@ from anyio import AsyncContextManagerMixin, CancelScope, create_task_group, to_t
 from devloop.adapters.docker import DockerBuilder
 from devloop.adapters.state import exclusively
 from devloop.app.delivering import LateDelivery
+from devloop.app.lean import import_httpx
 from devloop.app.options import UP, Options
 from devloop.app.planning import Planned, planned
 from devloop.app.workspace import Place, Workspace, place_of
@@ -269,6 +270,7 @@ class Session(AsyncContextManagerMixin):
         return Loop(state, workspace.observer(place.namespace), tools, around, bus)
 
     async def _open_cluster(self, stack: AsyncExitStack, project: str, place: Place) -> "KubeCluster":
+        import_httpx()
         from devloop.adapters.kube.cluster import KubeCluster
 
         return await stack.enter_async_context(

@@ -4,12 +4,12 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio import create_task_group, to_thread
 
-from devloop.adapters.kube.cluster import KubeCluster
+from devloop.app.lean import import_httpx
 from devloop.app.options import Options
 from devloop.app.terminal import Terminal, read_to_end
 from devloop.app.workspace import Workspace, place_of
@@ -21,6 +21,9 @@ from devloop.runtime.discover import Project
 from devloop.runtime.pods import status_of
 from devloop.runtime.ports import ContainerLostError, ExecExit, ExecOutput, ExecStream, LogLine
 from devloop.ui.rows import ObjectRow, PodRow, PortRow, ServiceRow
+
+if TYPE_CHECKING:
+    from devloop.adapters.kube.cluster import KubeCluster
 
 __all__ = ["Deployed", "deployed"]
 
@@ -37,7 +40,7 @@ class Deployed:
         wanted: The services that are asked for; empty for all.
     """
 
-    cluster: KubeCluster
+    cluster: "KubeCluster"
     project: Project
     wanted: frozenset[str]
 
@@ -158,6 +161,9 @@ async def deployed(options: Options, *, strict: bool = False) -> AsyncIterator[D
         InputError: There is no devfile, no such service, or no context that may be used.
         InputErrors: The devfile has mistakes (with `strict`).
     """
+    import_httpx()
+    from devloop.adapters.kube.cluster import KubeCluster
+
     workspace = Workspace(options)
     loaded = await to_thread.run_sync(workspace.load)
     if strict and loaded.errors:
