@@ -4,7 +4,7 @@ import json
 import shutil
 import socket
 import subprocess
-from collections.abc import Sequence
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class Project:
 
     def start(self, *arguments: str, env: dict[str, str] | None = None) -> Loop:
         """Start devloop with these arguments and `--output json`."""
-        own = environment(**self.cluster.env, **self.env, **(env or {}))
+        own = environment(**{**self.cluster.env, **self.env, **(env or {})})
         loop = Loop(self.folder, [*arguments, "--output", "json"], own)
         self.loops.append(loop)
         return loop
@@ -81,7 +81,7 @@ class Project:
         return subprocess.run(
             [DEVLOOP, command, *where, *rest],
             cwd=self.folder,
-            env=environment(**self.cluster.env, **self.env, **(env or {})),
+            env=environment(**{**self.cluster.env, **self.env, **(env or {})}),
             input=stdin if stdin is not None else "",
             capture_output=True,
             text=True,
@@ -169,7 +169,7 @@ class Project:
         """End what was started, and tell what happened (shown for failed tests)."""
         for loop in self.loops:
             loop.close()
-            print(loop.story())
+            sys.stdout.write(loop.story() + "\n")
 
 
 def _ready(pod: Any) -> bool:
@@ -178,7 +178,7 @@ def _ready(pod: Any) -> bool:
 
 
 def _buildx() -> str:
-    plugins: Sequence[dict[str, str]] = json.loads(output("docker", "info", "--format={{json .ClientInfo.Plugins}}"))
+    plugins: list[dict[str, str]] = json.loads(output("docker", "info", "--format={{json .ClientInfo.Plugins}}"))
     return next(each["Path"] for each in plugins if each["Name"] == "buildx")
 
 

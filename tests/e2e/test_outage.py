@@ -1,0 +1,174 @@
+"""The API server goes away and comes back: what was saved meanwhile is deployed, without another save."""
+
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from tests.e2e.project import Project, web
+from tests.outside import eventually
+
+
+class Wire:
+    """A TCP proxy to the API server that can be cut: connections end, and new ones are refused."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._server = self._listen(0)
+        self.port = self._server.getsockname()[1]
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._lock = threading.Lock()
+        self._accept()
+
+    def _listen(self, port: int) -> socket.socket:
+        server = socket.socket()
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1", port))
+        server.listen(128)
+        return server
+
+    def cut(self) -> None:
+        """End all connections and take no new ones."""
+        server, self._server = self._server, socket.socket()
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                _reset(end)
+
+    def mend(self) -> None:
+        """Take connections again."""
+        self._server.close()
+        self._server = self._listen(self.port)
+        self._accept()
+
+    def close(self) -> None:
+        self.cut()
+        self._server.close()
+
+    def _accept(self) -> None:
+        threading.Thread(target=self._serve, args=[self._server], daemon=True).start()
+
+    def _serve(self, server: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = server.accept()
+                upstream = socket.create_connection(self._target)
+            except OSError:
+                return
+            with self._lock:
+                self._pairs.append((client, upstream))
+            threading.Thread(target=_pump, args=[client, upstream], daemon=True).start()
+
+
+def _pump(client: socket.socket, upstream: socket.socket) -> None:
+    other = {client: upstream, upstream: client}
+    try:
+        while True:
+            for end in select.select([client, upstream], [], [])[0]:
+                data = end.recv(65536)
+                if not data:
+                    return
+                other[end].sendall(data)
+    except (OSError, ValueError):
+        return
+    finally:
+        _reset(client)
+        _reset(upstream)
+
+
+def _reset(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
+
+
+@pytest.fixture
+def wire(project: Project) -> Iterator[Wire]:
+    """The wire between devloop and the API server; tests themselves go around it."""
+    config = yaml.safe_load(Path(project.cluster.kubeconfig).read_text())
+    context = next(each["context"] for each in config["contexts"] if each["name"] == config["current-context"])
+    entry = next(each["cluster"] for each in config["clusters"] if each["name"] == context["cluster"])
+    server = urlsplit(entry["server"])
+    assert server.hostname is not None
+    wire = Wire(server.hostname, server.port or 443)
+    entry["server"] = f"{server.scheme}://127.0.0.1:{wire.port}"
+    entry["tls-server-name"] = server.hostname
+    copy = project.folder.parent / "kubeconfig"
+    copy.write_text(yaml.safe_dump(config))
+    project.env["KUBECONFIG"] = str(copy)
+    yield wire
+    wire.close()
+
+
+def test_a_manifest_saved_during_an_outage_is_deployed_after_it(project: Project, wire: Wire) -> None:
+    web(project)
+    loop = project.up()
+    mark = loop.settles()
+    before = project.identity()
+    wire.cut()
+    project.replace("k8s/web.yaml.j2", 'default("hello")', 'replace("hello", "hi")')
+    loop.wait("RunStarted", since=mark, node="service:web")
+    with pytest.raises(AssertionError):
+        loop.wait("RunSucceeded", since=mark, within=5)
+    assert project.identity() == before
+    wire.mend()
+    loop.wait("RunSucceeded", since=mark, node="service:web", within=30)
+    assert project.pod()["spec"]["containers"][0]["env"] == [{"name": "GREETING", "value": "hi"}]
+    assert project.identity() != before
+
+
+def test_a_file_saved_during_an_outage_is_synced_after_it(project: Project, wire: Wire) -> None:
+    web(project)
+    loop = project.up()
+    loop.settles()
+    before = project.identity()
+    project.write("web/pages/index.html", "two\n")
+    project.shows(project.url, "two")
+    wire.cut()
+    mark = loop.mark()
+    project.write("web/pages/index.html", "three\n")
+    loop.wait("FilesChanged", since=mark)
+    with pytest.raises(AssertionError):
+        loop.wait("RunSucceeded", since=mark, within=3)
+    wire.mend()
+    project.shows(project.inside("web"), "three", within=30)
+    assert project.identity() == before
+
+
+def test_logs_and_forwards_go_on_after_an_outage(project: Project, wire: Wire) -> None:
+    web(project, dockerfile='FROM busybox\nCOPY pages /www\nCMD ["httpd", "-f", "-v", "-p", "8000", "-h", "/www"]\n')
+    loop = project.up()
+    loop.settles()
+    project.shows(project.url, "one")
+    wire.cut()
+    old = project.identity()
+    project.cluster.kubectl("delete", "pod", "--selector=app=web", "--wait=false")
+    eventually(lambda: project.identity() != old)
+    mark = loop.mark()
+    wire.mend()
+    project.shows(project.url, "one")
+    name = project.pod()["metadata"]["name"]
+    loop.wait("PodOutput", since=mark, pod=name)
+
+
+def test_an_outage_at_the_start_is_told(project: Project, wire: Wire) -> None:
+    web(project)
+    wire.cut()
+    loop = project.up()
+    code_or_wait = eventually(lambda: loop.process.poll() is not None or loop.mark() > 0, within=30)
+    assert code_or_wait
+    if loop.process.poll() is None:
+        wire.mend()
+        project.shows(project.url, "one")
+    else:
+        assert loop.ended() == 1
+        assert any(line.startswith("error: ") for line in loop.errors)

@@ -1,0 +1,242 @@
+"""Ctrl-C and SIGTERM: over within two seconds, nothing left behind; `down` removes just what was deployed."""
+
+import fcntl
+import os
+import pty
+import signal
+import socket
+import struct
+import subprocess
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.driver import DEVLOOP, environment
+from tests.e2e.project import Project, web
+from tests.e2e.test_edits_during_builds import buildx, running, slow
+from tests.outside import eventually, http
+
+SECONDS = 2.0
+
+
+def assert_nothing_left(project: Project, below: list[psutil.Process]) -> None:
+    assert [each.cmdline() for each in below if each.is_running() and each.status() != psutil.STATUS_ZOMBIE] == []
+    with socket.socket() as free:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        free.bind(("127.0.0.1", project.port))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_idle_loop_and_leaves_what_was_deployed(project: Project, number: signal.Signals) -> None:
+    web(project)
+    loop = project.up()
+    loop.settles()
+    project.write("web/pages/index.html", "two\n")
+    project.shows(project.url, "two")
+    before, below = project.identity(), loop.children()
+    began = time.monotonic()
+    assert loop.stop(number) == 130
+    assert time.monotonic() - began < SECONDS
+    assert_nothing_left(project, below)
+    assert project.identity() == before
+    assert http(project.inside("web")) == "two\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_a_build_ends_the_build(project: Project, number: signal.Signals) -> None:
+    slow(project)
+    project.write("web/slow.txt", "600\n")
+    loop = project.up()
+    old = eventually(lambda: running(project), within=60)
+    clients = eventually(lambda: buildx(project))
+    began = time.monotonic()
+    assert loop.stop(number) == 130
+    assert time.monotonic() - began < SECONDS
+    assert_nothing_left(project, clients)
+    eventually(lambda: not any(each.is_running() for each in old), within=10)
+
+
+def test_a_signal_in_the_middle_of_a_rollout_ends_it(project: Project) -> None:
+    web(project)
+    project.replace("k8s/web.yaml.j2", "ports: [", "readinessProbe: {exec: {command: [cat, /no]}}\n          ports: [")
+    loop = project.up()
+    eventually(lambda: project.cluster.pods("app=web"))
+    below = loop.children()
+    began = time.monotonic()
+    assert loop.stop() == 130
+    assert time.monotonic() - began < SECONDS
+    assert_nothing_left(project, below)
+
+
+def test_a_second_signal_ends_it_at_once(project: Project) -> None:
+    web(project)
+    loop = project.up("--down")
+    loop.settles()
+    loop.process.send_signal(signal.SIGINT)
+    loop.process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    assert loop.ended() == 130
+    assert time.monotonic() - began < 1.0
+    assert_nothing_left(project, [])
+
+
+def test_a_second_signal_during_a_slow_build_leaves_no_process(project: Project) -> None:
+    slow(project)
+    project.write("web/slow.txt", "600\n")
+    loop = project.up()
+    old = eventually(lambda: running(project), within=60)
+    clients = eventually(lambda: buildx(project))
+    loop.process.send_signal(signal.SIGTERM)
+    loop.process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    assert loop.ended() == 130
+    assert time.monotonic() - began < 1.0
+    eventually(lambda: not any(each.is_running() for each in clients), within=5)
+    eventually(lambda: not any(each.is_running() for each in old), within=10)
+
+
+@pytest.fixture
+def foreign_objects(project: Project) -> list[str]:
+    """Objects in the project's namespace that devloop has nothing to do with."""
+    project.cluster.kubectl("create", "configmap", "foreign", "--from-literal=key=value")
+    project.cluster.kubectl("create", "deployment", "foreign", "--image=busybox", "--replicas=0")
+    project.cluster.kubectl("label", "configmap", "foreign", "app.kubernetes.io/managed-by=somebody", "app=web")
+    return ["configmap/foreign", "deployment.apps/foreign"]
+
+
+def everything(project: Project) -> set[str]:
+    kinds = "deployments,services,configmaps,replicasets,jobs"
+    found = project.cluster.kubectl("get", kinds, "--output=name").split()
+    return {name for name in found if "kube-root-ca" not in name and "replicaset" not in name}
+
+
+def test_down_removes_what_devloop_deployed_and_nothing_else(project: Project, foreign_objects: list[str]) -> None:
+    web(project)
+    loop = project.up()
+    loop.settles()
+    loop.stop()
+    assert everything(project) == {*foreign_objects, "deployment.apps/web", "service/web"}
+    done = project.run("down", place=True)
+    assert done.returncode == 0, done.stderr
+    assert everything(project) == {*foreign_objects}
+    eventually(lambda: project.cluster.pods() == [])
+    assert project.run("down", "--output", "json", place=True).stdout.strip() == "[]"
+
+
+def test_up_with_down_removes_it_at_the_end(project: Project, foreign_objects: list[str]) -> None:
+    web(project)
+    loop = project.up("--down")
+    loop.settles()
+    assert "deployment.apps/web" in everything(project)
+    assert loop.stop(within=60) == 130
+    assert everything(project) == {*foreign_objects}
+
+
+def test_down_leaves_another_project_in_the_same_namespace_alone(project: Project, tmp_path: Path) -> None:
+    web(project)
+    other = Project(folder=tmp_path / "other", cluster=project.cluster, image=f"{project.image}-b")
+    other.folder.mkdir()
+    other.write("devfile.py", 'from devloop import *\n\n\n@service("all.yaml")\ndef all_of_it(): ...\n')
+    other.write("all.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: others}\n")
+    assert other.run("deploy", place=True).returncode == 0
+    assert project.run("deploy", place=True).returncode == 0
+    assert project.run("down", place=True).returncode == 0
+    assert everything(project) == {"configmap/others"}
+
+
+def test_down_removes_one_service_when_it_is_named(project: Project) -> None:
+    web(project)
+    devfile = (project.folder / "devfile.py").read_text()
+    project.write("devfile.py", devfile + '\n\n@service("k8s/more.yaml", ports={})\ndef more(): ...\n')
+    project.write("k8s/more.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more}\n")
+    assert project.run("deploy", place=True).returncode == 0
+    assert project.run("down", "more", place=True).returncode == 0
+    assert everything(project) == {"deployment.apps/web", "service/web"}
+
+
+class Screen:
+    """A terminal device with devloop on it."""
+
+    def __init__(self, project: Project, *arguments: str) -> None:
+        self.text = ""
+        self.controller, self.device = pty.openpty()
+        fcntl.ioctl(self.device, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        self.before = termios.tcgetattr(self.device)
+        self.process = subprocess.Popen(
+            [DEVLOOP, *arguments, "--namespace", project.cluster.namespace],
+            cwd=project.folder,
+            env=environment(**{**project.cluster.env, **project.env, "TERM": "xterm-256color"}),
+            stdin=self.device,
+            stdout=self.device,
+            stderr=self.device,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - nothing else runs yet
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self.controller, 65536)
+            except OSError:
+                return
+            if not data:
+                return
+            self.text += data.decode(errors="replace")
+
+    def press(self, keys: str) -> None:
+        os.write(self.controller, keys.encode())
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.device)
+        self._reader.join(5)
+        os.close(self.controller)
+
+
+@pytest.fixture
+def screen(project: Project) -> Iterator[Screen]:
+    web(project)
+    made = Screen(project, "up")
+    yield made
+    made.close()
+
+
+def test_the_live_view_shows_the_service_and_ctrl_c_puts_the_terminal_back(project: Project, screen: Screen) -> None:
+    project.shows(project.url, "one")
+    eventually(lambda: f"localhost:{project.port}" in screen.text)
+    project.write("web/pages/index.html", "two\n")
+    project.shows(project.url, "two")
+    below = psutil.Process(screen.process.pid).children(recursive=True)
+    screen.press("\x03")
+    began = time.monotonic()
+    assert screen.process.wait(30) == 130
+    assert time.monotonic() - began < SECONDS
+    assert termios.tcgetattr(screen.device) == screen.before
+    shown, hidden = screen.text.rfind("\x1b[?25h"), screen.text.rfind("\x1b[?25l")
+    assert shown >= hidden
+    assert "\x1b[?1049" not in screen.text
+    assert_nothing_left(project, below)
+
+
+def test_two_ctrl_c_during_a_build_put_the_terminal_back_too(project: Project) -> None:
+    slow(project)
+    project.write("web/slow.txt", "600\n")
+    screen = Screen(project, "up")
+    try:
+        old = eventually(lambda: running(project), within=60)
+        screen.press("\x03\x03")
+        assert screen.process.wait(30) == 130
+        assert termios.tcgetattr(screen.device) == screen.before
+        assert screen.text.rfind("\x1b[?25h") >= screen.text.rfind("\x1b[?25l")
+        eventually(lambda: not any(each.is_running() for each in old), within=10)
+    finally:
+        screen.close()
