@@ -59,11 +59,15 @@ class LogTailer(AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        failure: Exception | None = None
         async with anyio.create_task_group() as self._tasks:
             try:
                 yield self
-            finally:
-                self._tasks.cancel_scope.cancel("the log tailer is closed")
+            except Exception as error:  # noqa: BLE001 - raised again below, where no group wraps it
+                failure = error
+            self._tasks.cancel_scope.cancel("the log tailer is closed")
+        if failure is not None:
+            raise failure
 
     def update(self, pods: Sequence[Pod]) -> None:
         """Follow these pods' containers; those of pods that are no longer told of are read to their end."""
@@ -90,7 +94,7 @@ class _Outcome(Enum):
     """How reading a stream ended."""
 
     NEWS = auto()
-    """It gave new lines. It may have ended early: a lost connection looks like the end of a log."""
+    """It gave new lines. It may have ended early: an API server that loses its node ends a log like any other."""
     NOTHING = auto()
     """It gave nothing new: the log has no more lines now."""
     FOREIGN = auto()
@@ -153,7 +157,7 @@ class _Follower:
         """Read the current run as long as the stream gives lines, then wait for what the cluster says about it."""
         match await self._read(read):
             case _Outcome.NEWS:
-                self._failures = 0
+                pass
             case _Outcome.FOREIGN:
                 await self._leave(read)
             case _Outcome.NOTHING:
@@ -165,7 +169,7 @@ class _Follower:
         """Read a run that has ended, until nothing more comes."""
         match await self._read(read):
             case _Outcome.NEWS:
-                self._failures = 0
+                pass
             case _Outcome.UNREACHABLE:
                 await self._pause(_LOST)
             case _Outcome.FOREIGN if not read.previous:
@@ -234,6 +238,7 @@ class _Follower:
             while True:
                 if line := cursor.take(raw):
                     news = True
+                    self._failures = 0
                     self._emit(
                         LogLine(
                             service=source.service,

@@ -410,8 +410,9 @@ class Cluster(Protocol):
             since: An RFC 3339 timestamp to start from (that second included).
             previous: The log of the run before.
 
-        The stream ends when the log does, or when the connection is lost: `core.log_cursor` knows how to go on. A last line
-        without `\n` is given at the log's end, never one that a lost connection cut off.
+        The stream ends when the log does; `receive` raises UnreachableError when the connection is lost before that,
+        and `core.log_cursor` knows how to go on. A last line without `\n` is given at the log's end, never one that a
+        lost connection cut off.
 
         Raises:
             ContainerLostError: There is no such container or run, or it has not started yet.

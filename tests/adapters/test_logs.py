@@ -87,7 +87,7 @@ class Node:
     async def next_line(self, stream: "_Stream") -> bytes:
         while True:
             if stream.drops != self._drops or stream.left == 0:
-                raise anyio.EndOfStream
+                raise UnreachableError("the connection is lost")
             while stream.position < len(stream.run.lines):
                 line = stream.run.lines[stream.position]
                 stream.position += 1

@@ -57,9 +57,12 @@ class PortForwarder(AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        failure: Exception | None = None
         async with anyio.create_task_group() as self._tasks:
             try:
                 yield self
+            except Exception as error:  # noqa: BLE001 - raised again below, where no group wraps it
+                failure = error
             finally:
                 for server in self._servers.values():
                     server.close()
@@ -67,6 +70,8 @@ class PortForwarder(AsyncContextManagerMixin):
                 self._tasks.cancel_scope.cancel("the forwarder is closed")
                 with anyio.CancelScope(shield=True):
                     await anyio.lowlevel.checkpoint()  # asyncio closes sockets in its next round
+        if failure is not None:
+            raise failure
 
     async def serve(self, rules: Sequence[ForwardRule]) -> tuple[PortState, ...]:
         """Listen for exactly these rules; listeners that stay are not touched. Return the state of each rule."""
