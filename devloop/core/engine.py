@@ -191,7 +191,6 @@ def _take(state: State, received: Input) -> State:
             return replace(
                 state,
                 asked=state.asked | received.nodes,
-                traces=_without(state.traces, received.nodes),
                 failed=_without(state.failed, received.nodes),
                 verified=state.verified - received.nodes,
             )

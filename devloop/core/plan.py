@@ -272,6 +272,8 @@ def _why(situation: Situation, node: Node, trace: Trace | None, inputs: Inputs) 
         return (*why, f"its containers take no files: {refused}")
     if not why and node.id in situation.unsettled:
         return ("its last run was broken off",)
+    if not why and node.id in situation.asked:
+        return ("it was asked for",)
     if not why and node.id.kind is Kind.SERVICE:
         return ("to see that the cluster still has it",)
     if trace is not None and node.id in situation.graph.placements and situation.mode.sync:
