@@ -1,31 +1,32 @@
 """HTTP to one API server: short calls, streams and upgraded connections, each with devloop's own errors.
 
-Calls and streams have pools of their own, so that no number of open streams can hold up a call. Nothing here knows a
-Kubernetes object.
+Calls and streams have pools of their own, so that no number of open streams can hold up a call. It stands on httpcore
+alone: importing httpx takes longer than all of devloop's first requests. Nothing here knows a Kubernetes object.
 """
 
 import json
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import urlencode
 
 import anyio
-import httpx
+import httpcore
 
 from devloop.adapters.kube.login import Credentials
+from devloop.adapters.kube.proxies import make_pool
 from devloop.errors import ToolError, UnreachableError
 
-__all__ = ["Answer", "Parameters", "RefusedError", "Session", "refusal", "unreachable"]
+__all__ = ["Answer", "Parameters", "RefusedError", "Session", "Stream", "refusal", "unreachable"]
 
 Parameters = Sequence[tuple[str, str]] | Mapping[str, str]
 
-_CALL_TIMEOUT: Final = httpx.Timeout(30, connect=3, pool=None)
-_STREAM_TIMEOUT: Final = httpx.Timeout(10, connect=3, read=None, pool=None)
+_CALL_TIMEOUT: Final = {"connect": 3.0, "read": 30.0, "write": 10.0}
+_STREAM_TIMEOUT: Final = {"connect": 3.0, "write": 10.0}
+_CALL_CONNECTIONS: Final = 10
+"""Few connections for calls: beyond these, the handshakes of a burst cost more than the waiting."""
 _ABOUT_OBJECT: Final = frozenset({400, 404, 409, 410, 500})
 _TRANSIENT: Final = frozenset({429, 502, 503, 504})
 # `identity`: unpacking costs more than a local connection saves.
@@ -82,6 +83,54 @@ class Answer:
         return document if isinstance(document, dict) else {}
 
 
+class Stream:
+    """An open answer whose body is read as it comes. A cancelled `receive` ends it.
+
+    Attributes:
+        code: The HTTP status.
+    """
+
+    def __init__(self, response: httpcore.Response, server: str) -> None:
+        self.code = response.status
+        self._response = response
+        self._server = server
+        self._chunks = response.aiter_stream().__aiter__()
+
+    @property
+    def connection(self) -> Any:
+        """The connection itself, after the server agreed to speak another protocol on it."""
+        return self._response.extensions["network_stream"]
+
+    def header(self, name: bytes) -> str:
+        """Return a header of the answer, or an empty text."""
+        return next((value.decode() for key, value in self._response.headers if key.lower() == name), "")
+
+    async def receive(self) -> bytes:
+        """Return the next part of the body, or nothing at its end.
+
+        Raises:
+            UnreachableError: The connection is lost.
+        """
+        try:
+            return await anext(self._chunks)
+        except StopAsyncIteration:
+            return b""
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
+            raise unreachable(self._server, error) from error
+
+    async def rest(self) -> bytes:
+        """Return all of the body that was not received yet."""
+        parts = []
+        while part := await self.receive():
+            parts.append(part)
+        return b"".join(parts)
+
+    async def aclose(self) -> None:
+        """Close the connection if the answer is not at its end."""
+        with anyio.move_on_after(1, shield=True):
+            await self._response.aclose()
+
+
 class Session:
     """An open session with an API server; enter it to use it.
 
@@ -129,67 +178,84 @@ class Session:
         headers = {"Content-Type": content_type} if content is not None else {}
         if accept:
             headers["Accept"] = accept
-        response = await self._send(
-            lambda client: client.request(
-                method, path, params=tuple(_pairs(parameters)), content=content, headers=self._headers(headers)
-            )
-        )
-        return Answer(code=response.status_code, content=response.content)
+        response = await self._send(method, path, parameters, headers, content)
+        return Answer(code=response.status, content=response.content)
 
     @asynccontextmanager
     async def stream(
         self, path: str, *, parameters: Parameters = (), headers: Mapping[str, str] | None = None
-    ) -> AsyncIterator[httpx.Response]:
-        """Open a response whose body is read as it comes; its status is the caller's to look at.
+    ) -> AsyncIterator[Stream]:
+        """Open an answer whose body is read as it comes; its status is the caller's to look at.
 
         Raises:
             UnreachableError: There is no server, or it cannot serve now.
         """
-        response = await self._send(lambda client: self._open(client, path, parameters, headers or {}), streams=True)
+        stream = Stream(await self._send("GET", path, parameters, headers or {}, None, streams=True), self.server)
         try:
-            yield response
+            yield stream
         finally:
-            with anyio.move_on_after(1, shield=True):
-                await response.aclose()
-
-    async def _open(
-        self, client: httpx.AsyncClient, path: str, parameters: Parameters, headers: Mapping[str, str]
-    ) -> httpx.Response:
-        request = client.build_request("GET", path, params=tuple(_pairs(parameters)), headers=self._headers(headers))
-        return await client.send(request, stream=True)
+            await stream.aclose()
 
     async def _send(
-        self, send: Callable[[httpx.AsyncClient], Awaitable[httpx.Response]], *, streams: bool = False
-    ) -> httpx.Response:
+        self,
+        method: str,
+        path: str,
+        parameters: Parameters,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        *,
+        streams: bool = False,
+    ) -> httpcore.Response:
+        async def send() -> httpcore.Response:
+            return await self._send_once(self._request(method, path, parameters, headers, content, streams), streams)
+
         used = self._credentials
-        response = await self._attempt(send, streams=streams)
-        if response.status_code == 401:
+        response = await send()
+        if response.status == 401:
             await response.aclose()
             await self._log_in_again(used)
-            response = await self._attempt(send, streams=streams)
-        if response.status_code in _TRANSIENT:
-            await response.aread()
+            response = await send()
+        if response.status in _TRANSIENT:
+            said = Answer(code=response.status, content=await response.aread())
             await response.aclose()
-            raise unreachable(self.server, _message(response) or response.reason_phrase)
+            raise unreachable(self.server, said.document().get("message") or f"HTTP status {response.status}")
         return response
 
-    async def _attempt(
-        self, send: Callable[[httpx.AsyncClient], Awaitable[httpx.Response]], *, streams: bool
-    ) -> httpx.Response:
+    async def _send_once(self, request: httpcore.Request, streams: bool) -> httpcore.Response:  # noqa: FBT001
+        pool = self._streams if streams else self._calls
         for last in (False, True):
             try:
-                return await send(self._streams if streams else self._calls)
-            except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
+                response = await pool.handle_async_request(request)
+                return response if streams else await _whole(response)
+            except (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError) as error:
                 # A kept connection that the server closed meanwhile. All our calls can be repeated.
                 if last:
                     raise unreachable(self.server, error) from error
-            except httpx.TransportError as error:
+            except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProxyError) as error:
                 raise unreachable(self.server, error) from error
         raise AssertionError
 
-    def _headers(self, more: Mapping[str, str]) -> dict[str, str]:
-        token = self._credentials.token
-        return {**({"Authorization": f"Bearer {token}"} if token else {}), **more}
+    def _request(
+        self,
+        method: str,
+        path: str,
+        parameters: Parameters,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        streams: bool,  # noqa: FBT001 - handed on
+    ) -> httpcore.Request:
+        used = self._credentials
+        url = httpcore.URL(used.server.rstrip("/") + path + (f"?{urlencode(parameters)}" if parameters else ""))
+        port = "" if url.port is None else f":{url.port}"
+        sent = {"Host": f"{url.host.decode()}{port}", **_HEADERS, **headers}
+        if used.token:
+            sent["Authorization"] = f"Bearer {used.token}"
+        if content is not None:
+            sent["Content-Length"] = str(len(content))
+        extensions: dict[str, Any] = {"timeout": _STREAM_TIMEOUT if streams else _CALL_TIMEOUT}
+        if used.server_name:
+            extensions["sni_hostname"] = used.server_name
+        return httpcore.Request(method, url, headers=list(sent.items()), content=content, extensions=extensions)
 
     async def _log_in_again(self, used: Credentials) -> None:
         async with self._renewing:
@@ -197,47 +263,20 @@ class Session:
                 self._use(await self._renew())
 
     def _use(self, credentials: Credentials) -> None:
-        # Clients in use before are closed at the end only: their streams live on.
+        # Pools in use before are closed at the end only: their streams live on.
         self._credentials = credentials
-        self._calls = self._client(credentials, _CALL_TIMEOUT, connections=10)
-        self._streams = self._client(credentials, _STREAM_TIMEOUT, connections=None)
-
-    def _client(
-        self, credentials: Credentials, timeout: httpx.Timeout, *, connections: int | None
-    ) -> httpx.AsyncClient:
-        client = httpx.AsyncClient(
-            base_url=credentials.server,
-            headers=_HEADERS,
-            verify=credentials.tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # the latter trusts nobody
-            timeout=timeout,
-            proxy=credentials.proxy,
-            # Few connections for calls: beyond ten, the handshakes of a burst cost more than the waiting.
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=10, keepalive_expiry=60),
-            trust_env=not _is_loopback(credentials.server),
-        )
-        if credentials.server_name:
-            client.event_hooks = {"request": [_names_server(credentials.server_name)]}
-        self._closing.push_async_callback(client.aclose)
-        return client
+        self._calls = make_pool(credentials, connections=_CALL_CONNECTIONS)
+        self._streams = make_pool(credentials, connections=None)
+        self._closing.push_async_callback(self._calls.aclose)
+        self._closing.push_async_callback(self._streams.aclose)
 
 
-def _names_server(name: str) -> Callable[[httpx.Request], Awaitable[None]]:
-    async def name_server(request: httpx.Request) -> None:
-        request.extensions = {**request.extensions, "sni_hostname": name}
-
-    return name_server
-
-
-def _is_loopback(server: str) -> bool:
-    host = urlsplit(server).hostname or ""
+async def _whole(response: httpcore.Response) -> httpcore.Response:
     try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _pairs(parameters: Parameters) -> Sequence[tuple[str, str]]:
-    return tuple(parameters.items()) if isinstance(parameters, Mapping) else parameters
+        await response.aread()
+    finally:
+        await response.aclose()
+    return response
 
 
 def unreachable(server: str, reason: object) -> UnreachableError:
@@ -261,10 +300,3 @@ def refusal(
     status = Answer(code=code, content=content).document()
     message = status.get("message") or content.decode(errors="replace").strip() or f"HTTP status {code}"
     return RefusedError(f"{doing}: {message}", reason=message, status=status, code=code, command=command, hint=hint)
-
-
-def _message(response: httpx.Response) -> str | None:
-    try:
-        return str(response.json()["message"])
-    except (ValueError, KeyError, TypeError):
-        return None

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 import anyio
-import httpx
 from anyio.abc import ObjectReceiveStream, TaskGroup
 
 from devloop.adapters.kube.discovery import Resource
@@ -164,7 +163,7 @@ class Cache:
                 self._refused = error
                 failures = max(failures, len(_BACK_OFF) - 1)
                 _LOG.debug("watching %s: %s", self._path, error)
-            except (UnreachableError, httpx.HTTPError) as error:
+            except UnreachableError as error:
                 _LOG.debug("watching %s: %r", self._path, error)
             finally:
                 self.live = False
@@ -195,13 +194,13 @@ class Cache:
             "resourceVersion": self._version,
             "timeoutSeconds": str(_WATCH_SECONDS),
         }
-        async with self._session.stream(self._path, parameters=parameters) as response:
-            if response.status_code == 410:
+        async with self._session.stream(self._path, parameters=parameters) as stream:
+            if stream.code == 410:
                 raise _ExpiredError
-            if response.status_code >= 300:
-                raise refusal(f"watching {self.resource.plural}", response.status_code, await response.aread())
+            if stream.code >= 300:
+                raise refusal(f"watching {self.resource.plural}", stream.code, await stream.rest())
             rest = b""
-            async for chunk in response.aiter_raw():
+            while chunk := await stream.receive():
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in filter(None, lines):
                     self._take(json.loads(line))

@@ -144,11 +144,10 @@ async def open_websocket(
         "Sec-WebSocket-Key": b64encode(token_bytes(16)).decode(),
         "Sec-WebSocket-Protocol": ", ".join(protocols),
     }
-    async with session.stream(path, parameters=parameters, headers=headers) as response:
-        if response.status_code != 101:
-            raise refusal("opening a connection", response.status_code, await response.aread())
-        stream = response.extensions["network_stream"]
-        socket = WebSocket(stream, response.headers.get("sec-websocket-protocol", ""))
+    async with session.stream(path, parameters=parameters, headers=headers) as stream:
+        if stream.code != 101:
+            raise refusal("opening a connection", stream.code, await stream.rest())
+        socket = WebSocket(stream.connection, stream.header(b"sec-websocket-protocol"))
         try:
             yield socket
         finally:
