@@ -78,11 +78,14 @@ def all_blocks(language: str) -> list[Block]:
 
 
 def earlier(block: Block) -> list[Block]:
-    """Return the blocks of the same page and language that stand before this one and are no devfile of their own."""
+    """Return the blocks of its page that stand before this one, are no devfiles, and need no more than it."""
     return [
         each
         for each in blocks(block.page)
-        if each.line < block.line and each.language == block.language and each.project is None
+        if each.line < block.line
+        and each.language == block.language
+        and each.project is None
+        and each.needs_cluster <= block.needs_cluster
     ]
 
 

@@ -13,14 +13,14 @@ from types import CodeType
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import devloop
-from devloop.adapters.devfile import PythonDevfile
-from devloop.adapters.files import DiskFiles
+from devloop import testing
+from devloop.cli import app
 from devloop.dsl import Collector, collecting
-from devloop.runtime.discover import discover
 from tests.docs.blocks import Block, Command, all_blocks, commands, earlier
-from tests.outside import ROOT
+from tests.outside import ROOT, Cluster, kubectl_program, output
 
 DEVLOOP = Path(sys.executable).with_name("devloop")
 EXAMPLES = sorted(path.parent.name for path in (ROOT / "examples").glob("*/devfile.py"))
@@ -41,11 +41,15 @@ def test_a_devfile_in_the_documentation_plans(block: Block, tmp_path: Path) -> N
     folder = shutil.copytree(block.project, tmp_path / "project")
     (folder / "devfile.py").write_text(block.text)
 
-    assert mistakes(folder) == []
+    assert planned(folder)
 
 
 @pytest.mark.parametrize("block", marked([block for block in all_blocks("python") if not block.project]))
-def test_python_in_the_documentation_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_in_the_documentation_runs(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if block.needs_cluster:
+        monkeypatch.setenv("KUBECONFIG", str(own_kubeconfig(request.getfixturevalue("cluster"), tmp_path)))
     monkeypatch.chdir(shutil.copytree(ROOT / "examples/quickstart", tmp_path / "quickstart"))
     names = {"__name__": "page", **{name: getattr(devloop, name) for name in devloop.__all__}}
 
@@ -75,14 +79,14 @@ def test_a_command_in_the_documentation_exists(block: Block) -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_plans(name: str, tmp_path: Path) -> None:
-    assert mistakes(shutil.copytree(ROOT / "examples" / name, tmp_path / name)) == []
+    assert planned(shutil.copytree(ROOT / "examples" / name, tmp_path / name))
 
 
 def test_the_tour_of_the_devfile_plans(tmp_path: Path) -> None:
     folder = shutil.copytree(ROOT / "tests/docs/tour", tmp_path / "tour")
     shutil.copy(ROOT / "devfile.py.example", folder / "devfile.py")
 
-    assert mistakes(folder) == []
+    assert planned(folder)
 
 
 def test_the_tour_of_the_devfile_shows_every_name_of_the_language() -> None:
@@ -93,6 +97,20 @@ def test_the_tour_of_the_devfile_shows_every_name_of_the_language() -> None:
 
 
 # --- how blocks are run ----------------------------------------------------------------------------------------------
+
+
+def own_kubeconfig(cluster: Cluster, folder: Path) -> Path:
+    """Return a kubeconfig whose context leads to the test's own namespace."""
+    own = Path(shutil.copy(cluster.kubeconfig, folder / "kubeconfig"))
+    output(
+        kubectl_program(),
+        f"--kubeconfig={own}",
+        "config",
+        "set-context",
+        "--current",
+        f"--namespace={cluster.namespace}",
+    )
+    return own
 
 
 def compile_block(block: Block) -> CodeType:
@@ -126,23 +144,13 @@ def printed_by(command: Command, folder: Path) -> str:
 
 def understand(arguments: list[str]) -> None:
     """Fail unless devloop knows these arguments; `--help` keeps it from acting on them."""
-    done = subprocess.run(
-        [DEVLOOP, *arguments[:1], "--help", *arguments[1:]], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"devloop {shlex.join(arguments)}\n{done.stderr}"
+    done = CliRunner().invoke(app, [*arguments[:1], "--help", *arguments[1:]])
+    assert done.exit_code == 0, f"devloop {shlex.join(arguments)}\n{done.output}"
 
 
-def mistakes(folder: Path) -> list[str]:
-    """Return the mistakes of a project, as a person reads them."""
-    project = discover(
-        PythonDevfile(folder / "devfile.py"),
-        DiskFiles(folder, folder.parent / "state"),
-        root=str(folder),
-        given={},
-        environment={},
-        namespace="default",
-    )
-    return [f"{mistake.where}: {mistake}" for mistake in project.mistakes]
+def planned(folder: Path) -> list[str]:
+    """Return what would be done at the first start."""
+    return [f"{step.action} {step.node}" for step in testing.load(folder).plan() if step.action]
 
 
 def like(printed: str, shown: str) -> bool:
