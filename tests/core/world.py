@@ -234,6 +234,7 @@ class Simulation:
         self.images: dict[str, dict[str, int]] = {}
         self.containers: dict[tuple[str, str], Container] = {}
         self.manifests: dict[str, int] = {}
+        self.before: tuple[RelPath, int | None] | None = None
         self._touched: set[RelPath] = set(disk)
         self._pods_changed = True
         self._ticks = 0
@@ -272,7 +273,8 @@ class Simulation:
         raise AssertionError(f"no end to it: {self.actions()}, {[run.key for run in self.started[-10:]]}")
 
     def edit(self, path: RelPath, content: int | None) -> None:
-        """Write a file, or delete it."""
+        """Write a file, or delete it; `before` is how it was."""
+        self.before = path, self.disk.get(path)
         if content is None:
             self.disk.pop(path, None)
         else:
