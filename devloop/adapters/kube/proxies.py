@@ -1,6 +1,7 @@
 """Connection pools, straight to a server or through the proxy that the kubeconfig or the environment names."""
 
 import os
+import socket
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -13,6 +14,15 @@ from devloop.errors import InputError
 __all__ = ["make_pool"]
 
 _KEPT_SECONDS: Final = 60.0
+_ALIVE: Final = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPALIVE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)
+    ),
+]
+"""A silent stream whose server is gone (a suspended laptop, a stopped VM) is noticed within half a minute."""
 
 
 def make_pool(credentials: Credentials, *, connections: int | None) -> httpcore.AsyncConnectionPool:
@@ -30,6 +40,7 @@ def make_pool(credentials: Credentials, *, connections: int | None) -> httpcore.
         "max_connections": connections,
         "max_keepalive_connections": connections or 0,
         "keepalive_expiry": _KEPT_SECONDS,
+        "socket_options": _ALIVE,
     }
     proxy = credentials.proxy or _proxy_of_environment(credentials.server)
     if not proxy:
