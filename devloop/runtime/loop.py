@@ -277,7 +277,8 @@ class Loop:
         )
 
     async def _forward(self, rules: tuple[ForwardRule, ...]) -> None:
-        wanted = tuple(rule for rule in rules if NodeId(Kind.SERVICE, rule.service) in self.graph.nodes)
+        known = (*rules, *self._kept(rules))
+        wanted = tuple(rule for rule in known if NodeId(Kind.SERVICE, rule.service) in self.graph.nodes)
         if wanted == self._forwards:
             return
         before, self._forwards = self._forwards, wanted
@@ -285,6 +286,16 @@ class Loop:
             for state in await self._around.forwarder.serve(wanted):
                 if state.rule not in before or state.error is not None:
                     self._around.tell_port(state)
+
+    def _kept(self, rules: tuple[ForwardRule, ...]) -> tuple[ForwardRule, ...]:
+        """Return the forwards of services whose files have a mistake now: what runs goes on being reached."""
+        taken, told = {rule.local for rule in rules}, {rule.service for rule in rules}
+        broken = {node.id.name for node in self.graph.of_kind(Kind.SERVICE) if node.problems}
+        return tuple(
+            rule
+            for rule in self._forwards
+            if rule.service in broken and rule.service not in told and rule.local not in taken
+        )
 
     # --- pods ---------------------------------------------------------------------------------------------------
 
