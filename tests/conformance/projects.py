@@ -1,10 +1,13 @@
 """Projects picked by hand: what builders are known to do differently from what one would guess."""
 
+import os
 from typing import Final
 
 from devloop.core.dockerfile import BaseConfig
 from tests.conformance.engine import Project
 
+# A name of this run's own: several may share the engine.
+TRIGGER: Final = f"devloop-conformance-trigger-{os.getpid()}"
 _TREE: Final = ("a.txt", "b.txt", ".hidden", "src/main.py", "src/lib/util.py", "docs/a.md", "docs/b.txt")
 
 
@@ -145,9 +148,9 @@ PROJECTS: Final[dict[str, Project]] = {
     "the ignore file ignores itself": _scratch("COPY . /", ignore=".dockerignore\nDockerfile\n"),
     "all but": _scratch("COPY . /", ignore="*\n!src/*.py\n!docs\n"),
     "a trigger of the base image": Project(
-        dockerfile="FROM devloop-conformance-trigger\nCOPY b.txt /\n",
+        dockerfile=f"FROM {TRIGGER}\nCOPY b.txt /\n",
         files=_TREE,
-        bases={"devloop-conformance-trigger": BaseConfig(triggers=("COPY a.txt /t/",))},
+        bases={TRIGGER: BaseConfig(triggers=("COPY a.txt /t/",))},
     ),
     "the directory is up to the base image": _file(
         "FROM busybox", "COPY a.txt /etc", "COPY b.txt /fresh", "COPY docs /etc", "RUN mkdir /made", "COPY b.txt /made"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from devloop.core.dockerfile import land
-from tests.conformance.engine import Checkout, RefusedError
+from tests.conformance.engine import Checkout, Project, RefusedError
 from tests.conformance.generated import generate, generate_ignored
-from tests.conformance.projects import PROJECTS
+from tests.conformance.projects import PROJECTS, TRIGGER
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("_base_images")]
 
@@ -21,12 +21,11 @@ COUNT = int(os.environ.get("DEVLOOP_CONFORMANCE_COUNT", "4"))
 
 @pytest.fixture(scope="module")
 def _base_images() -> Iterator[None]:
-    name = "devloop-conformance-trigger"
     text = b"FROM scratch\nONBUILD COPY a.txt /t/\nLABEL made.for=devloop\n"
-    command = ["docker", "buildx", "build", "--quiet", "--tag", name, "-"]
+    command = ["docker", "buildx", "build", "--quiet", "--tag", TRIGGER, "-"]
     subprocess.run(command, input=text, check=True, capture_output=True)
     yield
-    subprocess.run(["docker", "image", "rm", "--force", name], check=False, capture_output=True)
+    subprocess.run(["docker", "image", "rm", "--force", TRIGGER], check=False, capture_output=True)
 
 
 @pytest.fixture
@@ -114,3 +113,17 @@ def _check_destinations(checkout: Checkout) -> None:
             assert choice.runs or {choice.path, choice.inside} & real, f"{path} is at neither of {choice}\n{project}"
         said = {*found.paths, *(each for choice in found.choices for each in (choice.path, choice.inside))}
         assert found.doubts or real <= said, f"{path} is also at {real - said}\n{project}"
+
+
+def test_words_expand_as_the_builder_expands_them(tmp_path: Path) -> None:
+    values = {"A": "one", "V": "1.2.3", "EMPTY": "", "P": "usr-lib-python"}
+    words = (
+        *("$A", "${A}x", "$Ax", "${U:-two}", "${EMPTY:-two}", "${EMPTY-two}", "${A:+two}", "${U:+two}", "${U:-${A}$V}"),
+        *("${V#*.}", "${V##*.}", "${V%.*}", "${V%%.*}", "${V/./-}", "${V//./-}", "${V#9}", "\\$A", "'$A'", "$$"),
+        *("${P#*-*-}", "${P##*-*i}", "${P%-*b-*}", "${P/l*y/_}", "${P//[a-z]/_}", "${P#?}", "a\\\\b", '"\\x"'),
+    )
+    lines = [f"ENV {name}={value}" for name, value in values.items()]
+    lines += [f"COPY a.txt /{number}/.{word}/" for number, word in enumerate(words)]
+    project = Project(dockerfile="\n".join(("FROM scratch", *lines)) + "\n", files=("a.txt",))
+    real = set(project.write(tmp_path).image())
+    assert set(land(project.facts, project.files, directories=()).of("a.txt").paths) == real
