@@ -93,7 +93,7 @@ def dsl_page() -> str:
     for title, names in (
         ("Nodes", ("image", "service", "sync", "task", "check")),
         ("The project", ("project", "include")),
-        ("Rules of a sync", ("copy", "run", "restart", "ignore")),
+        ("Rules of a sync", ("copy", "run", "restart", "pull", "ignore")),
         ("Commands in tasks, checks and custom builders", ("sh",)),
     ):
         parts += [f"## {title}\n"]

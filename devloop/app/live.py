@@ -209,6 +209,7 @@ class Session(AsyncContextManagerMixin):
         while True:
             loaded = await to_thread.run_sync(self._workspace.load)
             if not loaded.errors:
+                self._workspace.check_request(loaded)
                 return loaded
             if self.options.mode.once:
                 raise InputErrors(loaded.errors)

@@ -13,7 +13,8 @@ from devloop.adapters.state import FileStore, state_directory
 from devloop.adapters.watch import FileWatcher
 from devloop.app.options import Options, find_devfile
 from devloop.core.contexts import Context, choose
-from devloop.core.graph import Graph
+from devloop.core.graph import Graph, Node, bind
+from devloop.core.settings import resolve
 from devloop.declarations import ProjectSpec
 from devloop.errors import InputError, InputErrors
 from devloop.model import NodeId
@@ -112,6 +113,23 @@ class Workspace:
             return graph
         return graph.closure([graph.find(name) for name in self.options.nodes])
 
+    def check_request(self, loaded: Loaded) -> None:
+        """Check what the command line names against what the devfile declares; editing a file would not mend it.
+
+        Raises:
+            InputErrors: There is no such node or setting.
+        """
+        bindings, _ = bind(loaded.declarations)
+        _, errors = resolve(bindings.values(), self.options.settings, {})
+        known = Graph(nodes={node: Node(id=node, declaration=each.declaration) for node, each in bindings.items()})
+        for name in self.options.nodes:
+            try:
+                known.find(name)
+            except InputError as error:
+                errors.append(error)
+        if errors:
+            raise InputErrors(errors)
+
     def asked(self, graph: Graph) -> frozenset[NodeId]:
         """Return the nodes that must run, changed or not."""
         return frozenset(graph.find(name) for name in self.options.nodes) if self.options.asked else frozenset()
@@ -123,9 +141,6 @@ class Workspace:
             InputErrors: Its files have mistakes.
         """
         observation = await self.observer(namespace).look()
-        mistakes = observation.project.errors or tuple(
-            each for node in observation.graph.nodes.values() for each in node.problems
-        )
-        if mistakes:
-            raise InputErrors(mistakes)
+        if observation.mistakes:
+            raise InputErrors(observation.mistakes)
         return observation

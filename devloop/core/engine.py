@@ -87,6 +87,7 @@ class State:
         broken: Where a copy or what follows it failed, with the files.
         unsettled: Nodes whose last run began to change something outside and has not done well.
         asked: Nodes that a person wants to run in this session, changed or not.
+        greeted: Containers in which something has followed a copy, or that were asked for what they have.
         next: The next run's number.
     """
 
@@ -105,6 +106,7 @@ class State:
     broken: Mapping[RunKey, frozenset[RelPath]] = field(default_factory=dict)
     unsettled: frozenset[NodeId] = frozenset()
     asked: frozenset[NodeId] = frozenset()
+    greeted: frozenset[ContainerTarget] = frozenset()
     next: int = 1
 
     @property
@@ -153,7 +155,7 @@ def decide(state: State, received: Input) -> Decision:
     steps = plan(situation(state))
     state = _note_overtaken(state, steps)
     commands: list[Command] = []
-    for phase in (_stale, _due, _syncs, _follows):
+    for phase in (_stale, _due, _syncs, _follows, _greetings):
         for command in phase(state, steps):
             state, carried_out = _carry_out(state, command)
             commands.append(carried_out)
@@ -207,6 +209,7 @@ def _see_pods(state: State, seen: PodsSeen) -> State:
         state,
         containers=seen.containers,
         ready=seen.ready,
+        greeted=state.greeted & seen.containers.keys(),
         failed=_without(state.failed, recovered),
         following={key: run for key, run in state.following.items() if key.target in seen.containers},
         held={target: held for target, held in state.held.items() if target in seen.containers},
@@ -298,7 +301,7 @@ def _with_follow(state: State, run: Run, work: Sync, ended: RunEnded) -> State:
     for unfinished in (state.running.get(key), state.following.get(key)):
         if unfinished is not None and isinstance(unfinished.work, Follow):
             both = {*due, *unfinished.work.follow_ups}
-            due = tuple(each for each in placement.follow_ups if each in both)
+            due = tuple(each for each in placement.due(tuple(paths | unfinished.work.paths)) if each in both)
             paths |= unfinished.work.paths
     following = Run(
         key=key,
@@ -386,6 +389,21 @@ def _follows(state: State, _steps: Mapping[NodeId, Step]) -> Iterator[Command]:
         yield Start(run=run)
 
 
+def _greetings(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
+    """Start to bring back what a container that is new has, where rules ask for it."""
+    if not state.mode.sync:
+        return
+    for image, step in steps.items():
+        placement = _placement(state, image)
+        if placement is None or not placement.pulls or not isinstance(step, UpToDate | Synced):
+            continue
+        for target, ref in state.containers.items():
+            key = RunKey(node=placement.node, target=target, follow=True)
+            if ref == step.result.ref and target not in state.greeted and key not in state.running:
+                work = Follow(image=image, target=target, follow_ups=placement.pulls, paths=frozenset())
+                yield Start(run=Run(key=key, action="follow-up", reasons=("the container is new",), work=work))
+
+
 def _placement(state: State, image: NodeId) -> Placement | None:
     return None if state.observed is None else state.observed.graph.placements.get(image)
 
@@ -404,6 +422,7 @@ def _carry_out(state: State, command: Command) -> tuple[State, Command]:
                 running={**state.running, run.key: run},
                 following=following,
                 unsettled=state.unsettled | ({run.key.node} if _acts_outside(run) else set()),
+                greeted=state.greeted | ({run.work.target} if isinstance(run.work, Follow) else set()),
                 next=state.next + 1,
             )
             return changed, Start(run=run)

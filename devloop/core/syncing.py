@@ -44,7 +44,7 @@ class FollowUp:
     """
 
     node: NodeId
-    rule: RunRule | RestartRule
+    rule: RunRule | RestartRule | PullRule
     on: IgnoreRules | None = field(compare=False)
 
     def wants(self, paths: Iterable[RelPath]) -> bool:
@@ -62,7 +62,6 @@ class Placement:
         ignored: What neither syncs nor rebuilds.
         follow_ups: What is done after a copy, in the order of the rules.
         destinations: What the Dockerfile says about a file.
-        pulls: What comes back from the container.
     """
 
     node: NodeId
@@ -70,7 +69,6 @@ class Placement:
     ignored: tuple[IgnoreRules, ...] = ()
     follow_ups: tuple[FollowUp, ...] = ()
     destinations: Destinations = field(default=lambda _path, _files: "no Dockerfile says where it goes")
-    pulls: tuple[PullRule, ...] = ()
 
     def place(self, path: RelPath, files: Collection[RelPath]) -> tuple[str, ...] | None:
         """Return where the file goes in a container: nowhere when it is ignored, None when only a build can bring it.
@@ -106,14 +104,20 @@ class Placement:
         """Whether some rule restarts the container's process."""
         return any(isinstance(follow.rule, RestartRule) for follow in self.follow_ups)
 
+    @property
+    def pulls(self) -> tuple[FollowUp, ...]:
+        """What comes back from a container: after each copy, and when the container is new."""
+        return tuple(follow for follow in self.follow_ups if isinstance(follow.rule, PullRule))
+
     def due(self, paths: Sequence[RelPath]) -> tuple[FollowUp, ...]:
-        """Return what is to be done after these files were copied."""
-        return tuple(follow for follow in self.follow_ups if follow.wants(paths))
+        """Return what is to be done after these files were copied: commands and restarts in their order, then pulls."""
+        wanted = tuple(follow for follow in self.follow_ups if follow.wants(paths))
+        return tuple(sorted(wanted, key=lambda follow: isinstance(follow.rule, PullRule)))
 
     def with_rules(self, node: NodeId, rules: Iterable[Rule]) -> "Placement":
         """Return this placement with a sync's rules added."""
         sources, ignored = list(self.sources), list(self.ignored)
-        follow_ups, pulls = list(self.follow_ups), list(self.pulls)
+        follow_ups = list(self.follow_ups)
         for rule in rules:
             match rule:
                 case CopyRule():
@@ -124,7 +128,7 @@ class Placement:
                 case RunRule() | RestartRule():
                     follow_ups.append(FollowUp(node=node, rule=rule, on=patterns(rule.on) if rule.on else None))
                 case PullRule():
-                    pulls.append(rule)
+                    follow_ups.append(FollowUp(node=node, rule=rule, on=None))
                 case _:
                     assert_never(rule)
         return Placement(
@@ -133,7 +137,6 @@ class Placement:
             ignored=tuple(ignored),
             follow_ups=tuple(follow_ups),
             destinations=self.destinations,
-            pulls=tuple(pulls),
         )
 
 

@@ -4,6 +4,9 @@ Expected failures become values here; anything else is a bug and ends the sessio
 """
 
 import time
+from typing import assert_never
+
+from anyio import to_thread
 
 from devloop.core.graph import Graph
 from devloop.core.runs import DONE, Follow, Make, Run, RunEnded, Sync
@@ -11,10 +14,11 @@ from devloop.core.syncing import FollowUp
 from devloop.core.trace import Result
 from devloop.errors import DevloopError, ToolError
 from devloop.events import Noted, RunCancelled, RunFailed, RunOutput, RunProgressed, RunStarted, RunSucceeded, problems
-from devloop.model import ForwardRule, Kind, RunRule
+from devloop.model import ForwardRule, Kind, PullRule, RestartRule, RunRule
 from devloop.runtime.build import build
 from devloop.runtime.deploy import deploy
 from devloop.runtime.ports import ContainerLostError, Syncer, SyncRefusedError
+from devloop.runtime.pull import unpack
 from devloop.runtime.tasks import run_task
 from devloop.runtime.tools import Done, Tools
 
@@ -82,12 +86,34 @@ async def _follow(run: Run, work: Follow, tools: Tools) -> Done:
     done = []
     for follow_up in work.follow_ups:
         tools.emit(RunProgressed(node=run.key.node, run=run.number, message=_what(follow_up)))
-        if isinstance(follow_up.rule, RunRule):
-            await _command(run, work, follow_up.rule, tools)
-        else:
-            await _syncer(tools).restart(work.target)
+        match follow_up.rule:
+            case RunRule():
+                await _command(run, work, follow_up.rule, tools)
+            case RestartRule():
+                await _syncer(tools).restart(work.target)
+            case PullRule():
+                if not await _pull(run, work, follow_up.rule, tools):
+                    continue
+            case _:
+                assert_never(follow_up.rule)
         done.append(_what(follow_up))
+    if not done:
+        return Done(summary="nothing new to bring back", changed=False)
     return Done(summary=f"{', '.join(done)} in {work.target.pod}")
+
+
+async def _pull(run: Run, work: Follow, rule: PullRule, tools: Tools) -> bool:
+    """Bring a file or folder back; return whether anything on the host changed."""
+    archive = await _syncer(tools).fetch(work.target, rule.source)
+    if archive is None:
+        return False
+    pulled = await to_thread.run_sync(unpack, archive, tools.root / rule.destination)
+    for path in pulled.kept:
+        name = path.relative_to(tools.root).as_posix()
+        message = f"`{name}` is newer here than in pod `{work.target.pod}`, and stays as it is"
+        hint = "delete it to take the container's"
+        tools.emit(Noted(node=run.key.node, message=message, hint=hint))
+    return bool(pulled.written)
 
 
 async def _command(run: Run, work: Follow, rule: RunRule, tools: Tools) -> None:
@@ -104,7 +130,15 @@ async def _command(run: Run, work: Follow, rule: RunRule, tools: Tools) -> None:
 
 
 def _what(follow_up: FollowUp) -> str:
-    return follow_up.rule.command if isinstance(follow_up.rule, RunRule) else "restart"
+    match follow_up.rule:
+        case RunRule(command=command):
+            return command
+        case RestartRule():
+            return "restart"
+        case PullRule(destination=destination):
+            return f"pull {destination}"
+        case _:
+            assert_never(follow_up.rule)
 
 
 def _syncer(tools: Tools) -> Syncer:

@@ -17,6 +17,7 @@ from devloop.core.graph import Graph
 from devloop.core.plan import Busy, Due, Idle, Step, Synced, UpToDate, Waiting, runs_by_itself
 from devloop.core.pods import Pod
 from devloop.core.runs import Cancel, Run, RunEnded, RunKey, Start
+from devloop.errors import InputErrors
 from devloop.events import (
     FilesChanged,
     Held,
@@ -174,6 +175,9 @@ class Loop:
 
         Returns:
             Whether all is well at the end.
+
+        Raises:
+            InputErrors: The project's files have mistakes, and the session does not wait for them to be mended.
         """
         try:
             async with create_task_group() as tasks:
@@ -197,8 +201,6 @@ class Loop:
             if isinstance(received, Observation):
                 translated = await self._observe(received)
                 if translated is None:
-                    if self._state.mode.once:
-                        return False
                     continue
                 received = translated
             decision = decide(self._state, received)
@@ -233,6 +235,8 @@ class Loop:
         if first or observation.changed or observation.rediscovered:
             self._open_round()
         project = observation.project
+        if self._state.mode.once and (mistakes := observation.mistakes):
+            raise InputErrors(mistakes)
         if observation.changed:
             shown = tuple(observation.changed[:_SHOWN_PATHS])
             self._bus.emit(FilesChanged(paths=shown, count=len(observation.changed)))

@@ -455,6 +455,14 @@ class Syncer(Protocol):
     async def run(self, target: ContainerTarget, command: str, report: Callable[[str], None]) -> int:
         """Run a shell command in the container, tell each line of its output, and return its exit code."""
 
+    async def fetch(self, target: ContainerTarget, path: str) -> bytes | None:
+        """Return a file or folder of the container as a tar archive of it, or None when it is not there.
+
+        Raises:
+            ContainerLostError: The container or the connection is gone.
+            ToolError: It cannot be read.
+        """
+
     async def restart(self, target: ContainerTarget) -> None:
         """Restart the container's process (deployed under devloop's supervisor) without a new container."""
 

@@ -26,6 +26,7 @@ class FakeContainer:
         restart_failure: Why its process cannot be restarted.
         answer: What commands print, and their exit code.
         gone: Whether it is.
+        archives: Tar archives of what can be fetched, by path.
     """
 
     held: dict[str, Stored] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class FakeContainer:
     restart_failure: str | None = None
     answer: Callable[[str], tuple[Sequence[str], int]] = lambda _: ((), 0)
     gone: bool = False
+    archives: dict[str, bytes] = field(default_factory=dict)
 
 
 async def _at_once() -> None:
@@ -90,6 +92,10 @@ class FakeSyncer:
         for line in lines:
             report(line)
         return code
+
+    async def fetch(self, target: ContainerTarget, path: str) -> bytes | None:
+        await self.gate()
+        return self._living(target).archives.get(path)
 
     async def restart(self, target: ContainerTarget) -> None:
         await self.gate()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ExecSyncer"]
 
+_NOT_THERE: Final = 44
+_FETCH: Final = f'[ -e "$1/$2" ] || exit {_NOT_THERE}; tar -cf - -C "$1" -- "$2"'
+
 _FRUITLESS: Final = 3
 """Connections lost in a row, with nothing acknowledged, after which a container counts as gone."""
 
@@ -96,6 +99,34 @@ class ExecSyncer(AsyncContextManagerMixin):
             ContainerLostError: The container or the connection is gone.
         """
         return await self._execute(target, (run_script(), "sh", command), report)
+
+    async def fetch(self, target: ContainerTarget, path: str) -> bytes | None:
+        """Return a file or folder of the container as a tar archive of it, or None when it is not there.
+
+        Raises:
+            ContainerLostError: The container or the connection is gone.
+            ToolError: It cannot be read.
+        """
+        folder, _, name = path.rstrip("/").rpartition("/")
+        said: list[str] = []
+        errors = Lines(said.append)
+        archive = bytearray()
+        command = ("sh", "-c", _FETCH, "sh", folder or "/", name)
+        async with self._cluster.exec(target, command) as stream:
+            while True:
+                match await stream.receive():
+                    case ExecOutput(data=data, stderr=True):
+                        errors.feed(data)
+                    case ExecOutput(data=data):
+                        archive += data
+                    case ExecExit(code=0):
+                        return bytes(archive)
+                    case ExecExit(code=code):
+                        errors.end()
+                        if code == _NOT_THERE:
+                            return None
+                        where = f"container `{target.container}` of pod `{target.pod}`"
+                        raise ToolError(f"`{path}` of {where} cannot be read", exit_code=code, tail=said[-5:])
 
     async def restart(self, target: ContainerTarget) -> None:
         """Restart the container's process (deployed under devloop's supervisor) without a new container.
