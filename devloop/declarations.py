@@ -1,4 +1,4 @@
-"""What the functions of a devfile declare, as values: the decorators of `devloop.dsl` make them, the core works with them."""
+"""What the functions of a devfile declare, as values: `devloop.dsl` makes them, the core works with them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

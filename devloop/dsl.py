@@ -275,7 +275,7 @@ D = TypeVar("D", bound=Declared[..., Any])
 
 def _declare(
     make: Callable[[Callable[..., Any], NodeId], D], kind: Kind, function: Any, name: str | None, spec: Spec
-) -> D:  # noqa: ANN401 - the user's function
+) -> D:
     if isinstance(function, Declared):
         message = f"`{function.__name__}` is decorated twice: it already is {function.node}"
         raise InputError(message, where=_definition(function.function), hint="write a function for each node")
@@ -520,7 +520,7 @@ def check(function: Callable[P, R], /) -> DeclaredCheck[P, R]: ...
 @overload
 def check(*, name: str | None = None) -> Callable[[Callable[P, R]], DeclaredCheck[P, R]]: ...
 def check(function: Any = None, /, *, name: str | None = None) -> Any:
-    """Declare a check: a task that runs when the services it names are ready, and decides the result of `devloop ci`."""
+    """Declare a check: a task that runs when the services it names are ready, and decides what `devloop ci` ends with."""
     if callable(function):
         return _declare(DeclaredCheck, Kind.CHECK, function, None, CheckSpec())
     return lambda function: _declare(DeclaredCheck, Kind.CHECK, function, name, CheckSpec())

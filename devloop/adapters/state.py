@@ -1,4 +1,4 @@
-"""What outlives a session, as JSON in the user's state directory: never in the project's tree, where it would be a build input."""
+"""What outlives a session, as JSON in the user's state directory, never in the project: there it would be a build input."""
 
 import contextlib
 import fcntl
@@ -22,7 +22,7 @@ _VERSION: Final = 1
 
 
 def state_directory(root: Path) -> Path:
-    """Return where a project's state is kept: `DEVLOOP_STATE_DIR`, or a folder of its own in the user's state directory."""
+    """Return where a project's state is kept: below `DEVLOOP_STATE_DIR`, or else in the user's state directory."""
     given = os.environ.get("DEVLOOP_STATE_DIR")
     if given:
         base = Path(given)

@@ -1,7 +1,7 @@
 """Importing httpx without its command line.
 
-Where click and rich are installed, `import httpx` brings in the `httpx` command too: rich, pygments and click, 150 ms that
-nobody needs here. httpx does without when click cannot be imported, so for that moment it cannot.
+Where click and rich are installed, `import httpx` brings in the `httpx` command too: rich, pygments and click, 150 ms
+that nobody needs here. httpx does without when click cannot be imported, so for that moment it cannot.
 """
 
 import sys

@@ -77,10 +77,10 @@ class Deployed:
         if follow:
             from devloop.adapters.logs import LogTailer
 
-            async with LogTailer(self.cluster, lambda line: tell(_output(line)), since=since) as tailer:
-                async with self.cluster.pods() as snapshots:
-                    async for pods in snapshots:
-                        tailer.update([pod for pod in pods if not self.wanted or pod.service in self.wanted])
+            tailing = LogTailer(self.cluster, lambda line: tell(_output(line)), since=since)
+            async with tailing as tailer, self.cluster.pods() as snapshots:
+                async for pods in snapshots:
+                    tailer.update([pod for pod in pods if not self.wanted or pod.service in self.wanted])
             return
         lines: list[PodOutput] = []
         async with create_task_group() as tasks:
@@ -124,12 +124,15 @@ class Deployed:
         target = _choose(service, await self.pods(), container)
         if not terminal:
             return await self._exec_piped(target, command)
-        async with self.cluster.exec(target, command, stdin=True, tty=True) as stream:
-            async with Terminal() as own, create_task_group() as tasks:
-                tasks.start_soon(_send_input, own, stream)
-                tasks.start_soon(_send_size, own, stream)
-                code = await _show_output(stream)
-                tasks.cancel_scope.cancel("the command has ended")
+        async with (
+            self.cluster.exec(target, command, stdin=True, tty=True) as stream,
+            Terminal() as own,
+            create_task_group() as tasks,
+        ):
+            tasks.start_soon(_send_input, own, stream)
+            tasks.start_soon(_send_size, own, stream)
+            code = await _show_output(stream)
+            tasks.cancel_scope.cancel("the command has ended")
         return code
 
     async def _exec_piped(self, target: ContainerTarget, command: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""Content digests: of text, of values, and of files by kind, permission bits and bytes. Times and owners never count."""
+"""Content digests: of text, of values, of files by kind, permission bits and bytes. Times and owners never count."""
 
 import hashlib
 import json

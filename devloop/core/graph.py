@@ -8,6 +8,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
 from devloop.core.build_model import BuildFacts
 from devloop.core.manifest import Manifest
@@ -323,7 +324,8 @@ def _unknown(declaration: Declaration, parameter: Parameter, known: Mapping[str,
 
 
 def _elsewhere(declaration: Declaration, parameter: Parameter, node: NodeId) -> InputError:
-    message = f"{declaration.id.kind} `{declaration.id.name}` binds `{parameter.name}` to {node}, which another devfile declares"
+    name = f"{declaration.id.kind} `{declaration.id.name}`"
+    message = f"{name} binds `{parameter.name}` to {node}, which another devfile declares"
     return InputError(message, where=declaration.where, hint="add that devfile's nodes by `include(…)`")
 
 
@@ -342,7 +344,7 @@ def _a(kind: Kind) -> str:
 
 
 def _cycle(circle: Sequence[NodeId], edges: Mapping[NodeId, Sequence[Edge]]) -> InputError:
-    used = [next(edge for edge in edges[a] if edge.to == b) for a, b in zip(circle, circle[1:], strict=False)]
+    used = [next(edge for edge in edges[a] if edge.to == b) for a, b in pairwise(circle)]
     path = " → ".join(str(each) for each in circle)
     return InputError(
         f"these nodes need one another in a circle: {path}",

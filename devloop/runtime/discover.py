@@ -1,7 +1,7 @@
 """Discovery: reads a project's devfile, Dockerfiles, templates and manifests, and makes the graph of them.
 
-Mistakes of the devfile itself (unknown names, cycles, exceptions) reject the project as a whole; mistakes in the files of
-a node stay with that node, so that the others go on.
+Mistakes of the devfile itself (unknown names, cycles, exceptions) reject the project as a whole; mistakes in the files
+of a node stay with that node, so that the others go on.
 """
 
 import inspect

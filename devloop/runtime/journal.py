@@ -1,4 +1,4 @@
-"""The journal: the last decision on each node, for `devloop why`: which file, which rule, how it went, how long it took."""
+"""The journal: the last decision on each node, for `devloop why`: which file, which rule, how it went, how long."""
 
 from collections.abc import Mapping
 from typing import Any

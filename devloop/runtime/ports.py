@@ -1,7 +1,7 @@
-"""The ports: what the runtime asks of the world, as Protocols. Adapters implement them, fakes stand in for them in tests.
+"""The ports: what the runtime asks of the world, as Protocols. Adapters implement them; tests have fakes of them.
 
-Each port has one conformance suite in `tests/adapters/` that its fake and its real adapter both pass. Calls that wait are
-cancellable; a cancelled call leaves no process, connection or half-written state behind.
+Each port has one conformance suite in `tests/adapters/` that its fake and its real adapter both pass. Calls that wait
+are cancellable; a cancelled call leaves no process, connection or half-written state behind.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -388,7 +388,7 @@ class Cluster(Protocol):
         """Return what devloop has deployed for the project."""
 
     def pods(self) -> AbstractAsyncContextManager[ObjectReceiveStream[tuple[Pod, ...]]]:
-        """Subscribe to the project's pods: all of them at once, and again after each change. Survives lost connections."""
+        """Subscribe to the project's pods: all at once, and again after each change. Survives lost connections."""
 
     def exec(
         self, target: ContainerTarget, command: Sequence[str], *, stdin: bool = False, tty: bool = False
@@ -405,7 +405,7 @@ class Cluster(Protocol):
         r"""Stream a container's log lines as `RFC3339Nano-timestamp SPACE text`, split at `\n` only, from the first on.
 
         Args:
-            target: The container; `id` is not looked at: the API gives the current run's log, or with `previous` the last one's.
+            target: The container; `id` is not looked at: the API gives the current run's log, or the last one's.
             follow: Go on until the container ends.
             since: An RFC 3339 timestamp to start from (that second included).
             previous: The log of the run before.

@@ -1,7 +1,8 @@
-"""Running the user's own functions: tasks, checks, custom builders. Each in a thread of its own that can be told to stop."""
+"""Running the user's own functions (tasks, checks, custom builders), each in a thread that can be told to stop."""
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
 
@@ -60,10 +61,8 @@ async def call_in_thread(run: Run, node: Node, tools: Tools, arguments: Mapping[
         except DevloopError as error:
             failure.append(error)
         finally:
-            try:
+            with suppress(RuntimeError):  # the session is over; nobody waits any more
                 from_thread.run_sync(done.set, token=token)
-            except RuntimeError:
-                pass  # the session is over; nobody waits any more
 
     thread = threading.Thread(target=copy_context().run, args=(work,), name=str(node.id), daemon=True)
     thread.start()

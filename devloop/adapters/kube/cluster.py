@@ -181,7 +181,7 @@ class KubeCluster:
 
     def connect(self, pod: Pod, port: int) -> AbstractAsyncContextManager[ByteStream]:
         """See `ports.Cluster.connect`."""
-        return connect(self._session, pod, port, self.address(pod, port))
+        return connect(self._session, self._nodes, pod, port, self.address(pod, port))
 
     def address(self, pod: Pod, port: int) -> tuple[str, int] | None:
         """See `ports.Cluster.address`: the pod's own, where its node and the API server are this machine."""

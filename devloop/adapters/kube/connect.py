@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import anyio
@@ -17,7 +17,7 @@ from devloop.runtime.ports import ContainerLostError
 __all__ = ["Nodes", "PodPortError", "TunnelStream", "connect"]
 
 _PROTOCOL: Final = "v4.channel.k8s.io"
-_DIRECT_SECONDS: Final = 0.3
+_DIRECT_SECONDS: Final = 1.0
 _FRAME: Final = 32 * 1024
 
 
@@ -26,10 +26,11 @@ class PodPortError(ContainerLostError, anyio.BrokenResourceError):
 
 
 class Nodes:
-    """Knows which nodes are this machine."""
+    """Knows which nodes are this machine, and whose pods were reached directly before."""
 
     def __init__(self) -> None:
         self._local: dict[str, bool] = {}
+        self.reached: set[str | None] = set()
 
     def is_here(self, address: str) -> bool:
         """Return whether a node's address is one of this machine's: whether a socket may take it as its own."""
@@ -122,11 +123,14 @@ class TunnelStream(ByteStream):
 
 
 @asynccontextmanager
-async def connect(session: Session, pod: Pod, port: int, address: tuple[str, int] | None) -> AsyncIterator[ByteStream]:
+async def connect(
+    session: Session, nodes: Nodes, pod: Pod, port: int, address: tuple[str, int] | None
+) -> AsyncIterator[ByteStream]:
     """Open a TCP connection to a port of a pod.
 
     Args:
         session: The way through the API server.
+        nodes: What is known of the pods' nodes.
         pod: The pod.
         port: The port.
         address: Where this machine reaches it directly, or None.
@@ -134,13 +138,20 @@ async def connect(session: Session, pod: Pod, port: int, address: tuple[str, int
     Raises:
         ContainerLostError: The pod does not answer on that port.
     """
-    direct = await _straight(address) if address else None
-    if direct is not None:
-        async with direct:
-            yield direct
-        return
-    # Also after a refusal: what listens on the pod's loopback alone is reached through the API server only.
     described = f"port {port} of pod `{pod.name}`"
+    if address:
+        try:
+            direct = await _straight(address)
+        except TimeoutError as error:
+            if pod.host_ip in nodes.reached:
+                raise ContainerLostError(f"{described} does not answer") from error
+            direct = None
+        if direct is not None:
+            nodes.reached.add(pod.host_ip)
+            async with direct:
+                yield direct
+            return
+    # Also after a refusal: what listens on the pod's loopback alone is reached through the API server only.
     path = PODS.path(pod.namespace, pod.name) + "/portforward"
     async with AsyncExitStack() as stack:
         opening = open_websocket(session, path, parameters={"ports": str(port)}, protocols=(_PROTOCOL,))
@@ -156,6 +167,9 @@ async def connect(session: Session, pod: Pod, port: int, address: tuple[str, int
 
 
 async def _straight(address: tuple[str, int]) -> ByteStream | None:
-    with suppress(OSError), anyio.move_on_after(_DIRECT_SECONDS):
-        return await anyio.connect_tcp(*address)
-    return None
+    """Return a connection, or None when it is refused."""
+    with anyio.fail_after(_DIRECT_SECONDS):
+        try:
+            return await anyio.connect_tcp(*address)
+        except OSError:
+            return None

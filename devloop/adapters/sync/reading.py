@@ -58,38 +58,28 @@ class Reading:
     Args:
         root: The project's root.
         changes: What to read.
+
+    Attributes:
+        ended: Whether all was returned.
     """
 
     def __init__(self, root: Path, changes: Iterable[FileChange]) -> None:
         self._entries = _entries(root, changes)
-        self._large: LargeFile | None = None
+        self.ended = False
 
-    def portion(self) -> list[Content | Link] | LargeFile | None:
-        """Return the next entries, about as many as go out at one stroke, or one large file, or None at the end."""
-        if self._large is not None:
-            large, self._large = self._large, None
-            return large
+    def portion(self) -> tuple[list[Content | Link], LargeFile | None]:
+        """Return the next entries, about as many as go out at one stroke, and a large file that comes after them."""
         portion: list[Content | Link] = []
         size = 0
         for entry in self._entries:
-            match entry:
-                case LargeFile() if portion:
-                    self._large = entry
-                    return portion
-                case LargeFile():
-                    return entry
-                case _:
-                    portion.append(entry)
-                    size += len(entry.data) if isinstance(entry, Content) else 0
+            if isinstance(entry, LargeFile):
+                return portion, entry
+            portion.append(entry)
+            size += len(entry.data) if isinstance(entry, Content) else 0
             if size >= PIECE or len(portion) >= _ENTRIES:
-                return portion
-        return portion or None
-
-    def close(self) -> None:
-        """Close what was opened ahead."""
-        if self._large is not None:
-            self._large.close()
-            self._large = None
+                return portion, None
+        self.ended = True
+        return portion, None
 
 
 def _entries(root: Path, changes: Iterable[FileChange]) -> Iterator[Content | Link | LargeFile]:

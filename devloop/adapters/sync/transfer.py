@@ -43,15 +43,12 @@ async def transfer(
     if first:
         await window.post(deletion(first))
     reading = Reading(root, writes)
-    try:
-        while (portion := await to_thread.run_sync(reading.portion)) is not None:
-            if isinstance(portion, LargeFile):
-                await _send_large(session, window, portion)
-            else:
-                for frame in await to_thread.run_sync(_frames, session, portion):
-                    await window.post(frame)
-    finally:
-        reading.close()
+    while writes and not reading.ended:
+        frames, large = await to_thread.run_sync(_next, session, reading)
+        for frame in frames:
+            await window.post(frame)
+        if large is not None:
+            await _send_large(session, window, large)
     if last:
         await window.post(deletion(last))
     await window.settle()
@@ -80,6 +77,11 @@ class _Window:
         self._pending.popleft()
         for change in pending.frame.changes:
             self._done(change)
+
+
+def _next(session: Session, reading: Reading) -> tuple[tuple[Frame, ...], LargeFile | None]:
+    entries, large = reading.portion()
+    return _frames(session, entries), large
 
 
 def _frames(session: Session, entries: Sequence[Content | Link]) -> tuple[Frame, ...]:

@@ -16,11 +16,14 @@ __all__ = ["Batch"]
 _QUIET: Final = 0.004
 """Seconds of silence that end a small batch; the steps of a save dance follow one another within 1 ms."""
 _LONG_QUIET: Final = 0.03
-"""Seconds of silence that end a large batch, or one that looks like the middle of a save dance."""
+"""Seconds of silence that end a batch which looks like the middle of a save dance, and at least those of a large one."""
+_SHARE: Final = 0.1
+"""What part of the time that a large batch has lasted is added to the silence: a busy machine writes with pauses."""
+_LONGEST_QUIET: Final = 0.1
 _LARGE: Final = 20
 _PATIENCE: Final = 0.05
 """Seconds after which a small batch comes out although more happens."""
-_LONG_PATIENCE: Final = 1.0
+_LONG_PATIENCE: Final = 2.0
 _WRITING: Final = 0.3
 """Seconds that a file which is being written is waited for. One that stays open is a log, and not waited for again."""
 _DANCE: Final = re.compile(r"(^|/)(4913\d*|\.#[^/]*|#[^/]*#|[^/]*~|\.[^/]*\.sw[a-z]|[^/]*___jb_(tmp|old)___)$")
@@ -105,9 +108,10 @@ class Batch:
         self._last = now
 
     def _due(self) -> float:
-        large = len(self._settled) >= _LARGE
-        patience = _LONG_PATIENCE if large else _PATIENCE
-        if self._writing and not large:
-            return self._first + patience
-        dancing = not large and any(_DANCE.search(path) for path in self._settled)
-        return min(self._last + (_LONG_QUIET if large or dancing else _QUIET), self._first + patience)
+        if len(self._settled) >= _LARGE:
+            quiet = min(_LONG_QUIET + _SHARE * (self._last - self._first), _LONGEST_QUIET)
+            return min(self._last + quiet, self._first + _LONG_PATIENCE)
+        if self._writing:
+            return self._first + _PATIENCE
+        dancing = any(_DANCE.search(path) for path in self._settled)
+        return min(self._last + (_LONG_QUIET if dancing else _QUIET), self._first + _PATIENCE)
