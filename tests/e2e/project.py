@@ -45,19 +45,19 @@ class Project:
     # --- its files ---
 
     def write(self, path: str, text: str, *, mode: int = 0o644) -> Path:
-        """Write a file; `$IMAGE` and `$PORT` in it stand for the project's own."""
+        """Write a file at one stroke; `$IMAGE` and `$PORT` in it stand for the project's own."""
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text.replace("$IMAGE", self.image).replace("$PORT", str(self.port)))
-        target.chmod(mode)
-        return target
+        written = self.folder.parent / f"written-{target.name}"
+        written.write_text(text.replace("$IMAGE", self.image).replace("$PORT", str(self.port)))
+        written.chmod(mode)
+        return written.rename(target)
 
     def replace(self, path: str, old: str, new: str) -> None:
         """Replace a text that is in a file."""
-        target = self.folder / path
-        text = target.read_text()
+        text = (self.folder / path).read_text()
         assert old in text, f"{old!r} is not in {path}"
-        target.write_text(text.replace(old, new))
+        self.write(path, text.replace(old, new))
 
     # --- devloop ---
 

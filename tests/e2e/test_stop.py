@@ -63,7 +63,9 @@ def test_a_signal_in_the_middle_of_a_build_ends_the_build(project: Project, numb
 
 def test_a_signal_in_the_middle_of_a_rollout_ends_it(project: Project) -> None:
     web(project)
-    project.replace("k8s/web.yaml.j2", "ports: [", "readinessProbe: {exec: {command: [cat, /no]}}\n          ports: [")
+    project.replace(
+        "k8s/web.yaml.j2", "          env:", "          readinessProbe: {exec: {command: [cat, /no]}}\n          env:"
+    )
     loop = project.up()
     eventually(lambda: project.cluster.pods("app=web"))
     below = loop.children()
@@ -110,9 +112,15 @@ def foreign_objects(project: Project) -> list[str]:
 
 
 def everything(project: Project) -> set[str]:
+    """Return the namespace's objects, devloop's own inventory among them."""
     kinds = "deployments,services,configmaps,replicasets,jobs"
     found = project.cluster.kubectl("get", kinds, "--output=name").split()
     return {name for name in found if "kube-root-ca" not in name and "replicaset" not in name}
+
+
+def deployed(project: Project) -> set[str]:
+    """Return the namespace's objects, less devloop's own inventory."""
+    return {name for name in everything(project) if not name.startswith("configmap/devloop-")}
 
 
 def test_down_removes_what_devloop_deployed_and_nothing_else(project: Project, foreign_objects: list[str]) -> None:
@@ -120,7 +128,7 @@ def test_down_removes_what_devloop_deployed_and_nothing_else(project: Project, f
     loop = project.up()
     loop.settles()
     loop.stop()
-    assert everything(project) == {*foreign_objects, "deployment.apps/web", "service/web"}
+    assert deployed(project) == {*foreign_objects, "deployment.apps/web", "service/web"}
     done = project.run("down", place=True)
     assert done.returncode == 0, done.stderr
     assert everything(project) == {*foreign_objects}
@@ -146,7 +154,9 @@ def test_down_leaves_another_project_in_the_same_namespace_alone(project: Projec
     assert other.run("deploy", place=True).returncode == 0
     assert project.run("deploy", place=True).returncode == 0
     assert project.run("down", place=True).returncode == 0
-    assert everything(project) == {"configmap/others"}
+    assert deployed(project) == {"configmap/others"}
+    assert other.run("down", place=True).returncode == 0
+    assert everything(project) == set()
 
 
 def test_down_removes_one_service_when_it_is_named(project: Project) -> None:
@@ -156,7 +166,7 @@ def test_down_removes_one_service_when_it_is_named(project: Project) -> None:
     project.write("k8s/more.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more}\n")
     assert project.run("deploy", place=True).returncode == 0
     assert project.run("down", "more", place=True).returncode == 0
-    assert everything(project) == {"deployment.apps/web", "service/web"}
+    assert deployed(project) == {"deployment.apps/web", "service/web"}
 
 
 class Screen:
