@@ -6,7 +6,8 @@ from typing import Final, Protocol
 __all__ = ["Gate", "Timer"]
 
 _FIRST_DELAY: Final = 0.02
-_LONGEST_DELAY: Final = 0.5
+_LONGEST_DELAY: Final = 0.25
+_DETOUR_EVERY: Final = 4
 
 
 class Timer(Protocol):
@@ -22,9 +23,12 @@ class Gate:
     Args:
         timer: The event loop.
         opened: Called when an attempt may pass again.
+
+    Attributes:
+        detour_works: Whether the pod answers through the cluster although it does not directly: on its loopback alone.
     """
 
-    __slots__ = ("_failures", "_opened", "_resting", "_timer", "_trying")
+    __slots__ = ("_failures", "_opened", "_resting", "_timer", "_trying", "detour_works")
 
     def __init__(self, timer: Timer, opened: Callable[[], None]) -> None:
         self._timer = timer
@@ -32,6 +36,7 @@ class Gate:
         self._failures = 0
         self._resting = False
         self._trying = False
+        self.detour_works = False
 
     def enter(self) -> bool:
         """Return whether an attempt may be made now; whoever gets True calls `worked`, `failed` or `left`."""
@@ -41,6 +46,11 @@ class Gate:
             return False
         self._trying = True
         return True
+
+    @property
+    def detour_is_due(self) -> bool:
+        """Whether to go through the cluster after a refusal; not each time, for that takes long, and a start is near."""
+        return self.detour_works or self._failures % _DETOUR_EVERY == _DETOUR_EVERY - 1
 
     def worked(self) -> None:
         """The pod answered."""

@@ -115,10 +115,10 @@ class SocketEnd(asyncio.Protocol):
         self.ended = True
         if self.other is None:
             return True
-        self.other.send_eof()
         if self.other.ended:
             self.other.close()
             return False
+        self.other.send_eof()
         return True
 
     def pause_writing(self) -> None:

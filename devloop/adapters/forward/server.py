@@ -160,16 +160,27 @@ class RuleServer:
                 target, gate = await self._admitted()
                 connection.uid = target.pod.uid
                 try:
-                    if await self._directly(connection, target):
-                        gate.worked()
-                        return
-                    if self._is_current(target) and await self._through_cluster(connection, target, gate):
+                    if await self._lead(connection, target, gate):
                         return
                     waiting.deadline = end
                     gate.failed()
                 finally:
                     gate.left()
         connection.client.close()
+
+    async def _lead(self, connection: _Connection, target: Target, gate: Gate) -> bool:
+        """Return whether the pod answered; the connection is its from then on."""
+        address = self._cluster.address(target.pod, target.port)
+        if address is not None:
+            if await self._directly(connection, address):
+                gate.worked()
+                return True
+            if not gate.detour_is_due or not self._is_current(target):
+                return False
+        if not await self._through_cluster(connection, target, gate):
+            return False
+        gate.detour_works = True
+        return True
 
     async def _admitted(self) -> tuple[Target, Gate]:
         """Return the best target that may be tried now, as soon as there is one."""
@@ -199,11 +210,8 @@ class RuleServer:
 
     # --- ways to a pod ---
 
-    async def _directly(self, connection: _Connection, target: Target) -> bool:
-        """Connect to the pod's own address; return whether there is one, and it answered."""
-        address = self._cluster.address(target.pod, target.port)
-        if address is None:
-            return False
+    async def _directly(self, connection: _Connection, address: tuple[str, int]) -> bool:
+        """Connect to the pod's own address; return whether it answered."""
         with anyio.move_on_after(_CONNECT_SECONDS) as connection.attempt:
             try:
                 _, end = await self._loop.create_connection(self._pod_end, *address)
