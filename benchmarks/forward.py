@@ -4,8 +4,8 @@
 
 Needs a cluster (KUBECONFIG) and the image `python:3.11-slim-bookworm`. The same load goes to the pod itself, to its
 Service, through a forward, and through a forward that has to go by the API server. Dead is the longest time without an
-answer, seen by a client that asks again and again, each time on a new connection; the Service is what the cluster itself
-needs.
+answer, seen by a client that asks again and again, each time on a new connection; the Service is what the cluster
+itself needs.
 """
 
 import itertools
@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 import anyio.to_thread
@@ -87,9 +87,7 @@ class Tunnelled:
         return None
 
     def connect(self, pod: Pod, port: int) -> AbstractAsyncContextManager[ByteStream]:
-        from devloop.adapters.kube.connect import connect
-
-        return connect(self.cluster._session, pod, port, None)  # noqa: SLF001 - there is no other way to take the long one
+        return self.cluster.connect(replace(pod, ip=None), port)
 
 
 class Prober:

@@ -1,4 +1,4 @@
-"""A load of small HTTP requests from eight threads, as a process: python -m benchmarks.http_load HOST PORT SECONDS KEEP."""
+"""Small HTTP requests from eight threads, as a process: python -m benchmarks.http_load HOST PORT SECONDS KEEP."""
 
 import socket
 import sys

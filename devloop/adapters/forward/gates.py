@@ -49,7 +49,7 @@ class Gate:
 
     @property
     def detour_is_due(self) -> bool:
-        """Whether to go through the cluster after a refusal; not each time, for that takes long, and a start is near."""
+        """Whether to go through the cluster after a refusal; not each time, for that takes long."""
         return self.detour_works or self._failures % _DETOUR_EVERY == _DETOUR_EVERY - 1
 
     def worked(self) -> None:

@@ -95,7 +95,7 @@ class SocketEnd(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a TCP server's and client's always is
+        assert isinstance(transport, asyncio.Transport)  # a TCP server's and client's always is
         self._transport = transport
         self._opened(self)
 
