@@ -16,7 +16,7 @@ __all__ = ["Batch"]
 _QUIET: Final = 0.004
 """Seconds of silence that end a small batch; the steps of a save dance follow one another within 1 ms."""
 _LONG_QUIET: Final = 0.03
-"""Seconds of silence that end a batch which looks like the middle of a save dance, and at least those of a large one."""
+"""Seconds of silence that end what looks like the middle of a save dance, and the least that end a large batch."""
 _SHARE: Final = 0.1
 """What part of the time that a large batch has lasted is added to the silence: a busy machine writes with pauses."""
 _LONGEST_QUIET: Final = 0.1

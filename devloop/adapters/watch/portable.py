@@ -9,6 +9,7 @@ need it).
 import os
 import time
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
@@ -22,29 +23,12 @@ from devloop.runtime.ports import Hint
 
 __all__ = ["PortableSource"]
 
-_DEBOUNCE_MS: Final = 50
+_DEBOUNCE_MS: Final = 20
 _STEP_MS: Final = 5
 _OVERFLOW: Final = 4000
 _JUMP: Final = 5.0
 """Seconds between two steps that mean the computer slept."""
-_MISSING_MS: Final = 500
-
-
-class _Stop:
-    """What watchfiles asks at each step; also the place to notice that time jumped, or that a root is gone."""
-
-    def __init__(self) -> None:
-        self.stopped = False
-        self.jumped = False
-        self.until: float | None = None
-        self._last = time.time()
-
-    def is_set(self) -> bool:
-        now = time.time()
-        if not -_JUMP < now - self._last < _JUMP:
-            self.jumped = True
-        self._last = now
-        return self.stopped or self.jumped or (self.until is not None and time.monotonic() >= self.until)
+_LOOK_PERIOD: Final = 0.5
 
 
 class PortableSource:
@@ -60,17 +44,22 @@ class PortableSource:
         self._root = root
         self._roots = roots
         self._keep = keep
-        self._stop = _Stop()
         self._missing: frozenset[str] = frozenset()
         self._notify: RustNotify | None = None
         self._places: dict[str, RelPath] = {}
         self._verdicts: dict[RelPath, bool] = {}
+        self._batch = Batch()
+        self._push: Callable[[Hint], None] = lambda _: None
+        self._stopped = False
+        self._lost: str | None = None
+        self._last_step = time.time()
+        self._next_look = 0.0
 
     def start(self) -> None:
         """Begin to watch; what changes from now on is told by `run`."""
         self._places = {os.path.normpath(self._root / path): path for path in self._roots}
-        present = [path for path in self._places if Path(path).exists()]
-        self._missing = frozenset(self._places.keys() - set(present))
+        self._missing = self._absent()
+        present = [path for path in self._places if path not in self._missing]
         try:
             # Without anything to watch, an empty list makes a watcher that only waits.
             self._notify = RustNotify(present, False, False, 0, True, True)  # noqa: FBT003 (they are positional)
@@ -82,22 +71,42 @@ class PortableSource:
 
     def stop(self) -> None:
         """Make `run` return soon; safe from any thread."""
-        self._stop.stopped = True
+        self._stopped = True
 
     def run(self, push: Callable[[Hint], None]) -> None:
         """Tell hints until stopped."""
-        batch = Batch()
-        while not self._stop.stopped:
-            wait = batch.wait(time.monotonic())
-            events = self._events(wait)
-            now = time.monotonic()
-            if isinstance(events, str):
-                batch.lost(events)
-            else:
-                for path in events:
-                    batch.changed(path, now)
-            if hint := batch.take(time.monotonic()):
-                push(hint)
+        self._push = push
+        while not self._stopped:
+            try:
+                changes = self._notify.watch(_DEBOUNCE_MS, _STEP_MS, 0, self) if self._notify else "stop"
+            except (WatchfilesRustInternalError, OSError) as error:
+                self._lost = f"the watcher failed ({error})"
+                changes = "stop"
+            if isinstance(changes, set):
+                self._take(changes)
+            elif self._lost and not self._stopped:
+                self.close()
+                self.start()
+                self._batch.lost(self._lost)
+                self._lost = None
+            self._tell()
+
+    def is_set(self) -> bool:
+        """Return whether watchfiles shall come back, which it asks at each step.
+
+        It forgets what it has not yet told then. So it is called back only to end, or when all is looked at again
+        anyway; what has to be done now and then is done in here.
+        """
+        now = time.time()
+        if not -_JUMP < now - self._last_step < _JUMP:
+            self._lost = "the computer slept"
+        self._last_step = now
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + _LOOK_PERIOD
+            if self._missing != self._absent():
+                self._lost = "a watched directory was deleted or made"
+        self._tell()
+        return self._stopped or self._lost is not None
 
     def close(self) -> None:
         """Give everything back, once `run` has returned."""
@@ -105,31 +114,20 @@ class PortableSource:
             self._notify.close()
             self._notify = None
 
-    def _events(self, wait: float | None) -> list[RelPath] | str:
-        """Return what changed within the time, or why that cannot be known."""
-        if self._notify is None or self._roots_moved():
-            return self._again("a watched directory was deleted or made")
-        self._stop.until = time.monotonic() + (_MISSING_MS / 1000 if wait is None else wait)
-        try:
-            changes = self._notify.watch(_DEBOUNCE_MS, _STEP_MS, 0, self._stop)
-        except (WatchfilesRustInternalError, OSError) as error:
-            return self._again(f"the watcher failed ({error})")
-        if self._stop.jumped:
-            self._stop.jumped = False
-            return "the computer slept"
-        if not isinstance(changes, set):
-            return []
+    def _absent(self) -> frozenset[str]:
+        return frozenset(path for path in self._places if not Path(path).exists())
+
+    def _take(self, changes: AbstractSet[tuple[int, str]]) -> None:
         if len(changes) > _OVERFLOW:
-            return f"{len(changes)} files changed at once"
-        return [path for _, name in changes for path in self._named(name)]
+            self._batch.lost(f"{len(changes)} files changed at once")
+        now = time.monotonic()
+        for _, name in changes:
+            for path in self._named(name):
+                self._batch.changed(path, now)
 
-    def _roots_moved(self) -> bool:
-        return self._missing != frozenset(path for path in self._places if not Path(path).exists())
-
-    def _again(self, reason: str) -> str:
-        self.close()
-        self.start()
-        return reason
+    def _tell(self) -> None:
+        if hint := self._batch.take(time.monotonic()):
+            self._push(hint)
 
     def _named(self, name: str) -> list[RelPath]:
         """Return the path under each root that the name lies below, where everything on the way is kept."""
