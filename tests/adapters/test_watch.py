@@ -187,6 +187,16 @@ async def test_a_root_within_another_is_hinted_by_its_path(both: Both) -> None:
         await until(hints, "api/src/a")
 
 
+async def test_a_linked_root_within_another_is_followed(disk: FileWatcher, root: Path) -> None:
+    elsewhere = root.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "a").write_text("1")
+    (root / "src").symlink_to(elsewhere)
+    async with hints_of(disk, roots=(".", "src")) as hints:
+        (elsewhere / "a").write_text("changed")
+        await until(hints, "src/a")
+
+
 # --- the disk, however it is watched -------------------------------------------------------------------------
 
 

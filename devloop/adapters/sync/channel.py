@@ -21,6 +21,8 @@ _NEEDED: Final = ("dd", "mv", "rm", "mkdir", "chmod")
 _NO_SUCH_PROGRAM: Final = (126, 127)
 _ATTEMPTS: Final = 7
 """Failed attempts in a row (5 s) after which a container counts as gone, should nobody have said so before."""
+_STABLE: Final = 5.0
+"""Seconds after which a session that nobody used was a good one all the same."""
 _FIRST_DELAY: Final = 0.05
 _LAST_DELAY: Final = 2.0
 
@@ -83,10 +85,11 @@ class Channel:
         failures = 0
         with self._scope:
             while not isinstance(self._state, SyncRefusedError):
+                began = anyio.current_time()
                 session, ending = await self._connected()
                 if session is not None:
                     self._become(None)
-                if session is not None and session.was_useful:
+                if session is not None and (session.was_useful or anyio.current_time() - began > _STABLE):
                     failures = 0
                 elif refusal := self._refusal(ending):
                     self._become(refusal)

@@ -139,14 +139,16 @@ class InotifySource:
     # --- what to watch ---------------------------------------------------------------------------------------
 
     def _watch_all(self) -> None:
-        for place in self._places:
+        for place in sorted(self._places, key=len):
             self._watch_root(place)
 
     def _watch_root(self, place: str) -> None:
         for absolute, name in _gates(place, str(self._root)):
             if directory := self._add(absolute):
                 directory.gates.add(name)
-        self._watch_tree(place, self._places[place])
+        top = self._add(place)
+        if top is not None and top.path is None:  # else it lies within another root
+            self._watch_tree(place, self._places[place])
 
     def _watch_tree(self, absolute: str, path: RelPath) -> None:
         waiting = [(absolute, path)]
