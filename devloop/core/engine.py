@@ -11,9 +11,9 @@ from typing import TypeVar, assert_never
 from devloop.core.catch_up import difference, holding, wanted_files, what_changed
 from devloop.core.graph import Graph, ServiceDetail
 from devloop.core.plan import ACTIONS, Busy, Due, Idle, Mode, Situation, Step, Synced, UpToDate, Waiting, plan
-from devloop.core.runs import Cancel, Command, Follow, Make, Run, RunEnded, RunKey, Start, Sync
+from devloop.core.runs import DONE, Cancel, Command, Follow, Make, Run, RunEnded, RunKey, Start, Sync
 from devloop.core.syncing import Placement
-from devloop.core.trace import UNSURE, Inputs, Trace
+from devloop.core.trace import UNSURE, Inputs, Trace, reasons
 from devloop.model import ContainerTarget, Digest, Kind, NodeId, RelPath
 
 __all__ = ["Decision", "Input", "Observed", "PodsSeen", "Requested", "State", "decide", "situation"]
@@ -338,7 +338,8 @@ def _stale(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
         elif isinstance(step, Waiting) and key.node.kind is Kind.IMAGE:
             yield Cancel(run=run, reason=step.reason)
         elif isinstance(step, Due):
-            yield Cancel(run=run, reason=f"newer content: {step.reasons[0]}")
+            since = reasons(Trace(inputs=run.inputs, result=DONE), step.inputs)
+            yield Cancel(run=run, reason=f"newer content: {(since or step.reasons)[0]}")
         elif isinstance(step, UpToDate | Synced):
             yield Cancel(run=run, reason="its files are again what they were")
 

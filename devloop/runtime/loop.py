@@ -191,6 +191,8 @@ class Loop:
                 fine = await self._take_inputs(tasks)
                 tasks.cancel_scope.cancel("the session is over")
         finally:
+            self._send.close()
+            self._inputs.close()
             with CancelScope(shield=True):
                 await to_thread.run_sync(self._save)
         return fine
@@ -352,6 +354,9 @@ class Loop:
                 )
                 self._send.send_nowait(ended)
         finally:
+            if before is not None:
+                with CancelScope(shield=True):  # cancelled while it waited: the one before still ends
+                    await before.done.wait()
             handle.done.set()
             self._running.pop(run.number, None)
             if self._last.get(run.key) is handle:
