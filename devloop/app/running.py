@@ -13,16 +13,17 @@ from anyio.abc import TaskStatus
 from devloop import children
 from devloop.app.live import Session
 from devloop.app.options import Options
-from devloop.errors import DevloopError
+from devloop.errors import DevloopError, InputError, InputErrors
 from devloop.events import Event, Noted, Stopped
 from devloop.ui.front import Front, choose_front
 
-__all__ = ["FAILED", "INTERRUPTED", "run_session"]
+__all__ = ["FAILED", "INTERRUPTED", "WRONG_INPUT", "run_session"]
 
 FAILED: Final = 1
+WRONG_INPUT: Final = 2
 INTERRUPTED: Final = 130
 
-_REASONS: Final = {0: "all is done", INTERRUPTED: "interrupted"}
+_REASONS: Final = {0: "all is done", WRONG_INPUT: "the input is wrong", INTERRUPTED: "interrupted"}
 _REMOVAL_SECONDS: Final = 60
 
 
@@ -51,6 +52,7 @@ async def run_session(options: Options, *, output: str, down: bool = False) -> i
                 code = await _to_the_end(session, front, everything, down=down)
             except* DevloopError as group:
                 failure.extend(_leaves(group))
+                code = WRONG_INPUT if isinstance(failure[0], InputError | InputErrors) else FAILED
             finally:
                 session.bus.emit(Stopped(reason=_REASONS.get(code, "something failed"), exit_code=code))
                 session.bus.close()

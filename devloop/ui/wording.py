@@ -209,6 +209,8 @@ def _project_lines(
         case events.Settled(failed=failed, seconds=seconds):
             who = f": {naming(failed)}" if failed else ""
             return [paint(f"{glyphs.bad} not ready after {duration(seconds)}{who}", "bold red")]
+        case events.Stopped(exit_code=2):
+            return []  # the mistakes themselves follow
         case events.Stopped(reason=reason):
             return [f"stopped: {clean(reason)}"]
 
