@@ -186,6 +186,9 @@ def plan(
     changed: Annotated[
         list[str] | None, typer.Option("--changed", metavar="PATH", help="As if this file or folder had changed.")
     ] = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    namespace: Namespace = None,
     output: Data = "text",
 ) -> None:
     """Show what would run and why; nothing runs."""
@@ -193,7 +196,7 @@ def plan(
     async def command() -> None:
         from devloop.ui.tables import plan_text
 
-        reading = await _reading(nodes, file, settings)
+        reading = await _reading(nodes, file, settings, context, kubeconfig, namespace)
         rows = reading.plan(changed or ())
         _print(rows, plan_text(rows), output)
 
@@ -201,13 +204,21 @@ def plan(
 
 
 @app.command()
-def why(node: Node, file: File = None, settings: Set = None, output: Data = "text") -> None:
+def why(
+    node: Node,
+    file: File = None,
+    settings: Set = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    namespace: Namespace = None,
+    output: Data = "text",
+) -> None:
     """Show the last decision on a node: which file, which rule, how it went, how long it took."""
 
     async def command() -> None:
         from devloop.ui.tables import why_text
 
-        decision = (await _reading(None, file, settings)).why(node)
+        decision = (await _reading(None, file, settings, context, kubeconfig, namespace)).why(node)
         _print(decision, why_text(decision), output)
 
     _run(command)
