@@ -26,6 +26,7 @@ from devloop.core.graph import (
 )
 from devloop.core.images import image_uses
 from devloop.core.landing import Landing, land
+from devloop.core.manifest import Manifest
 from devloop.core.settings import Setting, resolve
 from devloop.core.syncing import Placement, patterns
 from devloop.core.workloads import facts as service_facts
@@ -41,6 +42,7 @@ from devloop.model import (
     ImageSpec,
     Kind,
     NodeId,
+    ObjectKey,
     PullRule,
     RelPath,
     RestartRule,
@@ -178,6 +180,7 @@ class _Discovery:
         self._nodes: dict[NodeId, Node] = {}
         self._visiting: set[NodeId] = set()
         self._repositories = repositories
+        self._objects: dict[ObjectKey, tuple[NodeId, Manifest]] = {}
         self.asked: list[Asked] = []
 
     def graph(self) -> Graph:
@@ -280,6 +283,7 @@ class _Discovery:
                 found = images_named(use.text, self._repositories)
                 if found is not None:
                     edges.append(Edge(to=found, reason=f"image {use.text}", where=use.where))
+        self._claim(node, manifests)
         facts = service_facts(manifests, namespace=self._namespace)
         by_file: dict[str, list[object]] = {}
         for manifest in manifests:
@@ -294,6 +298,22 @@ class _Discovery:
             detail=ServiceDetail(manifests=manifests, facts=facts, images=used),
             recipe={path: digests.of_value(documents) for path, documents in by_file.items()},
         )
+
+    def _claim(self, node: Node, manifests: Iterable[Manifest]) -> None:
+        """Note whose objects these are.
+
+        Raises:
+            InputErrors: Another service declares some of them, too.
+        """
+        errors = []
+        for manifest in manifests:
+            owner, first = self._objects.setdefault(manifest.in_namespace(self._namespace).key, (node.id, manifest))
+            if owner != node.id:
+                message = f"{manifest.key} is declared by two services: `{owner.name}` and `{node.id.name}`"
+                hint = "leave it to one of them, and let the other name that one as an argument"
+                errors.append(InputError(message, where=manifest.where, chain=(first.where,), hint=hint))
+        if errors:
+            raise InputErrors(errors)
 
     # --- syncs -----------------------------------------------------------------------------------------------
 
