@@ -8,13 +8,17 @@ template until the Service answers with it. Skaffold and Tilt are measured too w
 
 import argparse
 import contextlib
+import shutil
+import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.outside import LINE, Api, Project, get, quiet, show, until
+import yaml
+
+from benchmarks.outside import LINE, MANIFEST, Api, Project, get, quiet, show, until
 from benchmarks.peers import Devloop, Program, programs
 
 
@@ -27,7 +31,7 @@ def main() -> None:
     print(LINE.format(name="", median="median", p95="p95", goal="goal", note=""))
     for make in programs():
         for count in (1, options.services):
-            namespace = f"bench-{make.name}-{count}"
+            namespace = f"bench-{make.name}-{count}-{time.time_ns() % 1_000_000_000 // 1_000_000:03d}"
             with _namespace(api, namespace), tempfile.TemporaryDirectory() as folder:
                 project = Project(Path(folder) / "project", count, namespace)
                 project.folder.mkdir()
@@ -72,8 +76,8 @@ class Measured:
     def served(self, name: str, path: str, text: str) -> bool:
         return (get(self.api.address(self.project.namespace, name), path) or "").strip() == text
 
-    def until_served(self, path: str, text: str) -> float:
-        address = self.api.address(self.project.namespace, self.service)
+    def until_served(self, path: str, text: str, name: str = "") -> float:
+        address = self.api.address(self.project.namespace, name or self.service)
         return until(lambda: (get(address, path) or "").strip() == text)
 
     # --- starts -----------------------------------------------------------------------------------------------------
@@ -89,7 +93,6 @@ class Measured:
     def unchanged_start(self, goal: str) -> None:
         taken = []
         for number in range(self.runs):
-            self._start_and_settle_before()
             started = self.program.start()
             time.sleep(0.02)
             self.project.edit(self.service, "www/index.html", f"again {number}")
@@ -100,9 +103,6 @@ class Measured:
         show("start with nothing changed until the first sync works", taken, goal=goal)
         if isinstance(self.program, Devloop):
             show("  ... until all is confirmed (Settled)", [self._settled_after(started)])
-
-    def _start_and_settle_before(self) -> None:
-        self.project.edit(self.service, "www/index.html", "start")
 
     def _settled_after(self, started: float) -> float:
         at = self.program.first_line(started, lambda line: '"Settled"' in line)
@@ -124,27 +124,34 @@ class Measured:
     # --- changes ----------------------------------------------------------------------------------------------------
 
     def floor(self) -> None:
-        """What builder and cluster take by themselves for the same change."""
-        folder = self.project.folder / self.service
-        path = f"/apis/apps/v1/namespaces/{self.project.namespace}/deployments/{self.service}"
+        """What builder and cluster take by themselves for the same change, on a Deployment of its own."""
+        name = f"{self.project.namespace}-floor"
+        folder = self.project.folder / name
+        shutil.copytree(self.project.folder / self.service, folder)
+        namespace = f"/namespaces/{self.project.namespace}"
+        for document in yaml.safe_load_all(MANIFEST.replace("NAME", name)):
+            group = "/apis/apps/v1" if document["kind"] == "Deployment" else "/api/v1"
+            if document["kind"] == "Deployment":
+                quiet("docker", "buildx", "build", "--provenance=false", "-t", f"{name}:floor", str(folder))
+                document["spec"]["template"]["spec"]["containers"][0]["image"] = f"{name}:floor"
+            self.api.call("POST", f"{group}{namespace}/{document['kind'].lower()}s", document)
+        until(lambda: self.served(name, "/rebuilt.html", "start"))
         for number in range(self.runs):
             (folder / "rebuilt.html").write_text(f"floor {number}")
-            ref = f"{self.service}:floor{number}"
+            ref = f"{name}:floor{number}"
             started = time.perf_counter()
             quiet("docker", "buildx", "build", "--provenance=false", "-t", ref, str(folder))
             built = time.perf_counter()
-            self._patch(path, {"name": "web", "image": ref, "imagePullPolicy": "IfNotPresent"})
-            done = self.until_served("/rebuilt.html", f"floor {number}")
+            body = {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": ref}]}}}}
+            path = f"/apis/apps/v1{namespace}/deployments/{name}"
+            self.api.call("PATCH", path, body, "application/strategic-merge-patch+json")
+            done = self.until_served("/rebuilt.html", f"floor {number}", name)
             self.floor_build.append(built - started)
             self.floor_pod.append(done - built)
-            quiet("docker", "image", "rm", "-f", ref)
-        (folder / "rebuilt.html").write_text("start")
+        self.api.call("DELETE", f"/apis/apps/v1{namespace}/deployments/{name}")
+        shutil.rmtree(folder)
         show("floor: docker buildx build of the change", self.floor_build)
         show("floor: changed pod template until the Service answers", self.floor_pod)
-
-    def _patch(self, path: str, container: dict[str, str]) -> None:
-        body = {"spec": {"template": {"spec": {"containers": [container]}}}}
-        self.api.call("PATCH", path, body, "application/strategic-merge-patch+json")
 
     def sync(self) -> None:
         taken = []
@@ -180,8 +187,6 @@ class Measured:
         show("manifest edit until served", taken, goal="floor+0.1", note=self._over(taken, self.floor_pod))
 
     def _over(self, taken: list[float], floor: list[float]) -> str:
-        import statistics
-
         return f"{statistics.median(taken) - statistics.median(floor):+.2f} s over the floor"
 
     def broken(self) -> None:

@@ -97,7 +97,9 @@ class Devloop(Program):
 
     def remove(self) -> None:
         program = str(Path(sys.executable).with_name("devloop"))
-        subprocess.run([program, "down", "-n", self.project.namespace], cwd=self.project.folder, check=False, capture_output=True)
+        subprocess.run(
+            [program, "down", "-n", self.project.namespace], cwd=self.project.folder, check=False, capture_output=True
+        )
 
     def shows_error(self, line: str) -> bool:
         return json.loads(line)["type"] in {"RunFailed", "ProjectRejected"} if line.startswith("{") else False
@@ -131,7 +133,12 @@ class Skaffold(Program):
         return ["skaffold", "dev", "--namespace", self.project.namespace, "--cleanup=false", "--trigger=notify"]
 
     def remove(self) -> None:
-        subprocess.run(["skaffold", "delete", "-n", self.project.namespace], cwd=self.project.folder, check=False, capture_output=True)
+        subprocess.run(
+            ["skaffold", "delete", "-n", self.project.namespace],
+            cwd=self.project.folder,
+            check=False,
+            capture_output=True,
+        )
 
     def shows_error(self, line: str) -> bool:
         return "error" in line.lower() or "failed" in line.lower()
@@ -142,14 +149,21 @@ class Tilt(Program):
 
     def prepare(self) -> None:
         lines = [f'k8s_yaml(["{name}/service.yaml"])' for name in self.project.names]
-        lines += [f'docker_build("{name}", "{name}", live_update=[sync("{name}/www", "/www")])' for name in self.project.names]
+        lines += [
+            f'docker_build("{name}", "{name}", live_update=[sync("{name}/www", "/www")])' for name in self.project.names
+        ]
         (self.project.folder / "Tiltfile").write_text("\n".join(lines))
 
     def command(self) -> list[str]:
         return ["tilt", "up", "--stream", "--port", "0", "--namespace", self.project.namespace]
 
     def remove(self) -> None:
-        subprocess.run(["tilt", "down", "--namespace", self.project.namespace], cwd=self.project.folder, check=False, capture_output=True)
+        subprocess.run(
+            ["tilt", "down", "--namespace", self.project.namespace],
+            cwd=self.project.folder,
+            check=False,
+            capture_output=True,
+        )
 
     def shows_error(self, line: str) -> bool:
         return "error" in line.lower()
