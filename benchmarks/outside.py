@@ -161,7 +161,6 @@ spec:
           image: NAME
           env: [{name: GREETING, value: start}]
           ports: [{containerPort: 8000}]
-          readinessProbe: {httpGet: {path: /index.html, port: 8000}, periodSeconds: 1}
 ---
 apiVersion: v1
 kind: Service

@@ -390,7 +390,8 @@ class Loop:
                     files = step.paths[0] if count == 1 else f"{count} files"
                     self._tell_once(node, "skipped", f"{files} changed since {step.result.ref}, and can be synced")
                 case UpToDate() | Synced() if self._told.get(node, ("", ""))[0] == "held":
-                    self._tell_once(node, "skipped", "what it waited for changed nothing for it")
+                    since = f"nothing changed since {step.result.ref}" if step.result.ref else "nothing changed for it"
+                    self._tell_once(node, "skipped", since)
                 case Due() | Busy():
                     self._told.pop(node, None)
                 case UpToDate() | Synced() | Idle():

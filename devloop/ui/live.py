@@ -176,7 +176,7 @@ def _line(node: NodeView, row: _Row, layout: _Columns, glyphs: Glyphs, colours: 
 def _row(node: NodeView, now: float) -> _Row:
     match node.state:
         case Waiting(action=None):
-            return _Row(_Mood.QUIET, "waiting")
+            return _Row(_Mood.QUIET, "watching" if node.node.kind is Kind.SYNC else "waiting")
         case Waiting(reasons=reasons):
             return _Row(_Mood.QUIET, "waiting", listed(reasons, 2))
         case Held(reason=reason):

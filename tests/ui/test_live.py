@@ -61,7 +61,7 @@ def test_builds_on_their_way() -> None:
 ! store     service  ready      port 6379 is not open                      1.1s
 · api       service  waits for image `api`
 · worker    service  waits for image `worker`
-· api-code  sync     waiting
+· api-code  sync     watching
 · smoke     check    waits for service `api`
 """)
 
@@ -75,7 +75,7 @@ def test_a_build_that_failed() -> None:
 ! store     service  ready      port 6379 is not open                      1.1s
 ✓ api       service  ready      http://localhost:8000                      1.4s
 · worker    service  waits for image `worker`, which failed
-· api-code  sync     waiting
+· api-code  sync     watching
 ✓ smoke     check    passed                                                0.2s
 """)
 
@@ -118,7 +118,7 @@ def test_a_terminal_without_unicode() -> None:
 ! store     service  ready      port 6379 is not open                      1.1s
 . api       service  waits for image `api`
 . worker    service  waits for image `worker`
-. api-code  sync     waiting
+. api-code  sync     watching
 . smoke     check    waits for service `api`
 """)
 
@@ -132,7 +132,7 @@ def test_a_narrow_terminal() -> None:
 ! store     port 6379 is not o…    1.1s
 ✓ api       http://localhost:8…    1.4s
 · worker    waits for image `w…
-· api-code  waiting
+· api-code  watching
 ✓ smoke     passed                 0.2s
 """)
 
