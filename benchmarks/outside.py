@@ -1,4 +1,4 @@
-"""What the benchmarks of the loop look at devloop with: generated projects, the served content, the API server, figures."""
+"""What the benchmarks of the loop look with: generated projects, the served content, the API server, figures."""
 
 import http.client
 import json

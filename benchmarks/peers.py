@@ -1,4 +1,4 @@
-"""The programs that are measured: devloop, and Skaffold and Tilt where they are on the PATH. All drive the same project."""
+"""The programs that are measured: devloop, and where they are on the PATH Skaffold and Tilt, on the same project."""
 
 import json
 import os

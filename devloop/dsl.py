@@ -520,7 +520,7 @@ def check(function: Callable[P, R], /) -> DeclaredCheck[P, R]: ...
 @overload
 def check(*, name: str | None = None) -> Callable[[Callable[P, R]], DeclaredCheck[P, R]]: ...
 def check(function: Any = None, /, *, name: str | None = None) -> Any:
-    """Declare a check: a task that runs when the services it names are ready, and decides what `devloop ci` ends with."""
+    """Declare a check: a task that runs when the services it names are ready, and decides how `devloop ci` ends."""
     if callable(function):
         return _declare(DeclaredCheck, Kind.CHECK, function, None, CheckSpec())
     return lambda function: _declare(DeclaredCheck, Kind.CHECK, function, name, CheckSpec())

@@ -1,4 +1,4 @@
-"""What outlives a session, as JSON in the user's state directory, never in the project: there it would be a build input."""
+"""What outlives a session, as JSON in the user's state directory (in the project it would be a build input)."""
 
 import contextlib
 import fcntl

@@ -147,7 +147,7 @@ def _no_files(_path: str) -> str | None:
 def _traced(environment: Environment, path: str, variables: Mapping[str, Any]) -> tuple[str, tuple[Where | None, ...]]:
     template = environment.get_template(path)
     chunks = template.root_render_func(template.new_context(dict(variables)))
-    assert isinstance(chunks, Generator)  # noqa: S101 - Jinja's compiled code is a generator; its type says less
+    assert isinstance(chunks, Generator)
     texts: list[str] = []
     lines: list[Where | None] = []
     place: Where | None = None

@@ -52,7 +52,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         self._process = process
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's interface
-        assert self._process.stdout is not None  # noqa: S101 - it was opened with pipes
+        assert self._process.stdout is not None
         try:
             with anyio.fail_after(timeout):
                 return await self._process.stdout.receive(max_bytes)
@@ -64,7 +64,7 @@ class _Stream(httpcore.AsyncNetworkStream):
             raise httpcore.ReadError("the connection through `docker system dial-stdio` broke") from error
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's interface
-        assert self._process.stdin is not None  # noqa: S101 - it was opened with pipes
+        assert self._process.stdin is not None
         try:
             with anyio.fail_after(timeout):
                 if buffer:
