@@ -32,11 +32,13 @@ class Observed:
         graph: The nodes.
         files: For each node that reads files, their digests.
         touched: For each node, what it reads and what may have changed meanwhile, even if it is now as it was before.
+        touched_since: When the first of these may have changed, in seconds of `RunEnded`'s clock.
     """
 
     graph: Graph
     files: Mapping[NodeId, Mapping[RelPath, Digest]]
     touched: Mapping[NodeId, frozenset[RelPath]] = field(default_factory=dict)
+    touched_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,7 @@ class State:
         broken: Where a copy or what follows it failed, with the files.
         unsettled: Nodes whose last run began to change something outside and has not done well.
         asked: Nodes that a person wants to run in this session, changed or not.
+        made: When each node's last run ended.
         greeted: Containers in which something has followed a copy, or that were asked for what they have.
         next: The next run's number.
     """
@@ -106,6 +109,7 @@ class State:
     broken: Mapping[RunKey, frozenset[RelPath]] = field(default_factory=dict)
     unsettled: frozenset[NodeId] = frozenset()
     asked: frozenset[NodeId] = frozenset()
+    made: Mapping[NodeId, float] = field(default_factory=dict)
     greeted: frozenset[ContainerTarget] = frozenset()
     next: int = 1
 
@@ -186,7 +190,12 @@ def situation(state: State) -> Situation:
 def _take(state: State, received: Input) -> State:
     match received:
         case Observed():
-            return replace(state, observed=received, running=_with_touched(state, received.touched), paused=frozenset())
+            return replace(
+                _with_doubts(state, received),
+                observed=received,
+                running=_with_touched(state, received.touched),
+                paused=frozenset(),
+            )
         case PodsSeen():
             return _see_pods(state, received)
         case Requested():
@@ -228,6 +237,18 @@ def _with_touched(state: State, touched: Mapping[NodeId, frozenset[RelPath]]) ->
     }
 
 
+def _with_doubts(state: State, seen: Observed) -> State:
+    """Return the state; a run that ended after a file changed may have read it as it was in between."""
+    doubtful = [node for node, ended in state.made.items() if seen.touched.get(node) and ended >= seen.touched_since]
+    traces, failed = dict(state.traces), dict(state.failed)
+    for node in doubtful:
+        if node in traces:
+            traces[node] = replace(traces[node], inputs=traces[node].inputs.unsure_of(seen.touched[node]))
+        if node in failed:
+            failed[node] = failed[node].unsure_of(seen.touched[node])
+    return replace(state, traces=traces, failed=failed)
+
+
 def _end(state: State, run: Run, ended: RunEnded) -> State:
     state = replace(state, running={key: each for key, each in state.running.items() if key != run.key})
     node = run.key.node
@@ -237,13 +258,15 @@ def _end(state: State, run: Run, ended: RunEnded) -> State:
             return replace(
                 state,
                 traces={**state.traces, node: trace},
+                made={**state.made, node: ended.at},
                 failed=_without(state.failed, {node}),
                 verified=state.verified | {node},
                 refused=_without(state.refused, _perhaps_mended(state, node, trace)),
                 unsettled=state.unsettled - {node},
             )
         case Make():
-            return replace(state, failed={**state.failed, node: run.inputs.unsure_of(run.unsure)})
+            failed = {**state.failed, node: run.inputs.unsure_of(run.unsure)}
+            return replace(state, failed=failed, made={**state.made, node: ended.at})
         case Sync():
             return _end_sync(state, run, run.work, ended)
         case Follow() if ended.lost:

@@ -105,6 +105,7 @@ class RunEnded:
         acknowledged: For a sync, what the container holds now by its own word.
         refused: For a sync, why the container can take no files at all.
         lost: Whether the container went away meanwhile.
+        at: When it ended, in seconds of the clock that `Observed` has, too.
     """
 
     number: int
@@ -112,6 +113,7 @@ class RunEnded:
     acknowledged: tuple[FileChange, ...] = ()
     refused: str | None = None
     lost: bool = False
+    at: float = 0.0
 
 
 DONE = Result(digest=Digest("done"))

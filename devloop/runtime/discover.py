@@ -54,7 +54,14 @@ from devloop.model import (
 )
 from devloop.runtime import images
 from devloop.runtime.ports import Devfile, Files
-from devloop.runtime.render import images_named, in_folder, manifests_of, placeholder_image, service_handle
+from devloop.runtime.render import (
+    all_in_folder,
+    images_named,
+    in_folder,
+    manifests_of,
+    placeholder_image,
+    service_handle,
+)
 from devloop.runtime.selection import below, inside
 from devloop.runtime.user_code import call
 
@@ -385,7 +392,7 @@ def _task(node: Node) -> Node:
     spec = declaration.spec
     inputs = None
     if isinstance(spec, TaskSpec) and spec.inputs:
-        inputs = patterns([in_folder(declaration.folder, each) for each in spec.inputs])
+        inputs = patterns(all_in_folder(declaration.folder, spec.inputs))
     source = _source(declaration.function)
     return replace(
         node,
@@ -403,22 +410,13 @@ def _source(function: Callable[..., Any]) -> str:
 
 def _in_project(declaration: Declaration, rule: Rule) -> Rule:
     """Return the rule with its host paths relative to the project's root."""
-
-    def settle_all(paths: Iterable[str]) -> tuple[str, ...]:
-        return tuple(
-            "!" + in_folder(declaration.folder, each[1:])
-            if each.startswith("!")
-            else in_folder(declaration.folder, each)
-            for each in paths
-        )
-
     match rule:
         case CopyRule():
             return replace(rule, source=in_folder(declaration.folder, rule.source))
         case RunRule() | RestartRule():
-            return replace(rule, on=settle_all(rule.on))
+            return replace(rule, on=all_in_folder(declaration.folder, rule.on))
         case IgnoreRule():
-            return replace(rule, patterns=settle_all(rule.patterns))
+            return replace(rule, patterns=all_in_folder(declaration.folder, rule.patterns))
         case PullRule():
             return replace(rule, destination=in_folder(declaration.folder, rule.destination))
 

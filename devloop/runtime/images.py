@@ -1,7 +1,7 @@
 """What an image node says about itself: its repository, its build arguments, its Dockerfile and what that reads."""
 
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from devloop.core.syncing import patterns
 from devloop.declarations import Declaration
 from devloop.errors import InputError, Where
 from devloop.model import Digest, ImageRef, ImageSpec, RelPath
-from devloop.runtime.render import Read, in_folder
+from devloop.runtime.render import Read, all_in_folder, in_folder
 from devloop.runtime.user_code import call
 
 __all__ = ["BuildSource", "build_arguments", "is_custom", "read_source", "repository"]
@@ -138,14 +138,13 @@ def read_source(
     )
 
 
-def _custom(declaration: Declaration, inputs: Any) -> BuildSource:
-    read = [in_folder(declaration.folder, each) for each in inputs]
+def _custom(declaration: Declaration, inputs: Sequence[str]) -> BuildSource:
     return BuildSource(
         context=in_folder(declaration.folder, "."),
         dockerfile=None,
         text=None,
         facts=None,
-        ignore=patterns(read),
+        ignore=patterns(all_in_folder(declaration.folder, inputs)),
         recipe={},
     )
 

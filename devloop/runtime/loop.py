@@ -4,6 +4,7 @@ Workers and watchers only send inputs; nobody else changes the state. The loop n
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import assert_never
@@ -254,7 +255,12 @@ class Loop:
             return None
         if first:
             self._state = replace(self._state, asked=self._around.asked(observation.graph))
-        return Observed(graph=observation.graph, files=observation.files, touched=observation.touched)
+        return Observed(
+            graph=observation.graph,
+            files=observation.files,
+            touched=observation.touched,
+            touched_since=observation.since,
+        )
 
     def _tell_project(self, observation: Observation, previous: Observation | None, *, first: bool) -> None:
         project = observation.project
@@ -352,7 +358,7 @@ class Loop:
                     before=trace.result if trace is not None else None,
                     forwards=self._forwards,
                 )
-                self._send.send_nowait(ended)
+                self._send.send_nowait(replace(ended, at=time.monotonic()))
         finally:
             if before is not None:
                 with CancelScope(shield=True):  # cancelled while it waited: the one before still ends

@@ -5,7 +5,7 @@ It owns the table of digests and the last good form of each node. Named paths ar
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from anyio import to_thread
@@ -32,6 +32,7 @@ class Observation:
         changed: The files whose content changed since the observation before.
         touched: For each node, what it reads and what may have changed meanwhile, even if it is now as it was before.
         rediscovered: Whether a definition file changed.
+        since: When the first of the touched files may have changed, in seconds of `time.monotonic`.
     """
 
     project: Project
@@ -40,6 +41,7 @@ class Observation:
     changed: tuple[RelPath, ...] = ()
     touched: Mapping[NodeId, frozenset[RelPath]] = field(default_factory=dict)
     rediscovered: bool = False
+    since: float = 0.0
 
     @property
     def mistakes(self) -> tuple[InputError, ...]:
@@ -118,6 +120,7 @@ class Observer:
     async def _take(self, hint: Hint, tell: Callable[[Observation], None]) -> bool:
         """Take in a hint; return whether other folders must be watched from now on."""
         before = self._known.selected
+        since = hint.since if isinstance(hint, PathsHint) else 0.0
         moved = await to_thread.run_sync(self._definitions_changed, hint)
         if moved:
             await to_thread.run_sync(self._rediscover)
@@ -134,7 +137,7 @@ class Observer:
             case _:
                 assert_never(hint)
         if changed or touched or moved:
-            tell(self._observation(changed, touched, rediscovered=moved))
+            tell(replace(self._observation(changed, touched, rediscovered=moved), since=since))
         return False
 
     def _must_watch_anew(self, before: Iterable[Selection]) -> bool:

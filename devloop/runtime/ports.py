@@ -120,9 +120,15 @@ class Files(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathsHint:
-    """These paths may have changed."""
+    """These paths may have changed.
+
+    Attributes:
+        paths: The paths.
+        since: When the first of them may have changed at the earliest, in seconds of `time.monotonic`; 0 if not known.
+    """
 
     paths: frozenset[RelPath]
+    since: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ deploy with the references of the built images.
 """
 
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from devloop.core import reference
@@ -22,6 +22,7 @@ __all__ = [
     "PLACEHOLDER_TAG",
     "TEMPLATE_SUFFIXES",
     "Read",
+    "all_in_folder",
     "images_named",
     "in_folder",
     "manifests_of",
@@ -42,6 +43,13 @@ Read = Callable[[str], str | None]
 def in_folder(folder: str, path: str) -> str:
     """Return a devfile's path as one relative to the project's root."""
     return posixpath.normpath(posixpath.join(folder, path)) if path else posixpath.normpath(folder or ".")
+
+
+def all_in_folder(folder: str, patterns: Iterable[str]) -> tuple[str, ...]:
+    """Return a devfile's patterns (`!` for exceptions) as ones relative to the project's root."""
+    return tuple(
+        "!" + in_folder(folder, each[1:]) if each.startswith("!") else in_folder(folder, each) for each in patterns
+    )
 
 
 def manifests_of(node: Node, handles: Mapping[str, object], *, read: Read, root: str) -> tuple[Manifest, ...]:

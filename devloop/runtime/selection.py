@@ -33,12 +33,8 @@ class Selection:
 
 def selections(graph: Graph, last_good: Mapping[NodeId, Node]) -> tuple[Selection, ...]:
     """Return what all nodes read; a node with mistakes reads what it did when it was good."""
-    found: list[Selection] = []
-    for node in graph.nodes.values():
-        good = node if node.detail is not None else last_good.get(node.id)
-        if good is not None:
-            found.extend(_of_node(graph, good))
-    return tuple(found)
+    good = {each.id: each if each.detail is not None else last_good.get(each.id) for each in graph.nodes.values()}
+    return tuple(selection for node in good.values() if node is not None for selection in _of_node(node, good))
 
 
 def roots(selected: Iterable[Selection], definitions: Iterable[str]) -> tuple[RelPath, ...]:
@@ -76,10 +72,10 @@ def below(path: str, folder: str) -> bool:
     return (folder == "." and not path.startswith("..")) or path == folder or path.startswith(folder + "/")
 
 
-def _of_node(graph: Graph, node: Node) -> Iterator[Selection]:
+def _of_node(node: Node, good: Mapping[NodeId, Node | None]) -> Iterator[Selection]:
     match node.detail:
         case ImageDetail(facts=None):
-            yield _by_patterns(node, node.detail.context, node.detail.ignore)
+            yield from _by_patterns(node, node.detail.ignore)
         case ImageDetail():
             yield _of_context(node, node.detail)
             spec = node.declaration.spec
@@ -95,12 +91,12 @@ def _of_node(graph: Graph, node: Node) -> Iterator[Selection]:
                         may_want_below=_always,
                     )
         case SyncDetail():
-            ignored = [graph.nodes[image].detail for image in node.detail.images if image in graph.nodes]
+            fed = [image.detail for each in node.detail.images if (image := good.get(each)) is not None]
             for rule in node.detail.rules:
                 if isinstance(rule, CopyRule) and rule.source:
-                    yield _of_copy(node, rule.source, [each for each in ignored if isinstance(each, ImageDetail)])
+                    yield _of_copy(node, rule.source, [each for each in fed if isinstance(each, ImageDetail)])
         case TaskDetail() if node.detail.inputs is not None:
-            yield _by_patterns(node, ".", node.detail.inputs)
+            yield from _by_patterns(node, node.detail.inputs)
         case _:
             return
 
@@ -142,19 +138,22 @@ def _of_copy(node: Node, source: str, images: list[ImageDetail]) -> Selection:
     return Selection(node=node.id, folder=source, signature=signature, wants=wants, may_want_below=may_want_below)
 
 
-def _by_patterns(node: Node, folder: str, patterns: IgnoreRules) -> Selection:
-    starts = [_literal_start(rule.pattern) for rule in patterns.rules]
+def _by_patterns(node: Node, patterns: IgnoreRules) -> Iterator[Selection]:
+    """Yield what patterns select: in the project, and in each folder outside of it that one of them leads to."""
+    starts = [_literal_start(rule.pattern) for rule in patterns.rules if not rule.included]
 
     def may_want_below(directory: str) -> bool:
         return any(below(directory, start) or below(start, directory) for start in starts)
 
-    return Selection(
-        node=node.id,
-        folder=folder,
-        signature=("patterns", folder, patterns.rules),
-        wants=patterns.excludes,
-        may_want_below=may_want_below,
-    )
+    outside = {start for start in starts if start.startswith("..")}
+    for folder in [".", *sorted(outside)] if len(outside) < len(starts) else sorted(outside):
+        yield Selection(
+            node=node.id,
+            folder=folder,
+            signature=("patterns", folder, patterns.rules),
+            wants=patterns.excludes,
+            may_want_below=may_want_below,
+        )
 
 
 def _literal_start(pattern: str) -> str:

@@ -96,7 +96,9 @@ class Project:
     def image(self, name: str) -> ImageModel:
         return next(image for image in self.images if image.name == name)
 
-    def observed(self, disk: Mapping[RelPath, int], changed: frozenset[RelPath] = frozenset()) -> Observed:
+    def observed(
+        self, disk: Mapping[RelPath, int], changed: frozenset[RelPath] = frozenset(), since: float = 0
+    ) -> Observed:
         """Return what the observer makes of the disk."""
         files: dict[NodeId, dict[RelPath, Digest]] = {}
         for image in self.images:
@@ -105,7 +107,7 @@ class Project:
                 files[sync_id(image.name)] = _files(disk, [path for path in image.paths if _is_synced(path)])
         touched = {image_id(image.name): changed & {image.dockerfile, *image.paths} for image in self.images}
         touched |= {service_id(service.name): changed & {service.manifest} for service in self.services}
-        return Observed(graph=self.graph(disk), files=files, touched=touched)
+        return Observed(graph=self.graph(disk), files=files, touched=touched, touched_since=since)
 
     def graph(self, disk: Mapping[RelPath, int]) -> Graph:
         nodes = [*map(_image_node, self.images), *map(_service_node, self.services)]
@@ -235,9 +237,10 @@ class Simulation:
         self.containers: dict[tuple[str, str], Container] = {}
         self.manifests: dict[str, int] = {}
         self.before: tuple[RelPath, int | None] | None = None
-        self._touched: set[RelPath] = set(disk)
+        self._touched: set[RelPath] = set(project.paths)
         self._pods_changed = True
         self._ticks = 0
+        self._touched_since = 0
 
     # --- what may happen ---
 
@@ -279,12 +282,15 @@ class Simulation:
             self.disk.pop(path, None)
         else:
             self.disk[path] = content
+        self._ticks += 1
+        if not self._touched:
+            self._touched_since = self._ticks
         self._touched.add(path)
 
     def observe(self) -> None:
         """Let the engine know of the disk."""
         touched, self._touched = frozenset(self._touched), set()
-        self.feed(self.project.observed(self.disk, touched))
+        self.feed(self.project.observed(self.disk, touched, self._touched_since))
 
     def see_pods(self) -> None:
         """Let the engine know of the containers."""
@@ -301,7 +307,7 @@ class Simulation:
         """Cut the connection in the middle of a sync."""
         working = self.working[number]
         assert isinstance(working.run.work, Sync)
-        if working.read is None:
+        if working.read is None and self._model(working.run.work.image).takes_files:
             self._copy(working.run.work, working.run.work.changes[:1])
         del self.working[number]
         self._pods_changed = True
@@ -314,10 +320,12 @@ class Simulation:
         assert (self.state, self.decision.commands) == (before, ())
 
     def start_again(self) -> None:
-        """End devloop at once, with all that it does, and start it again."""
+        """End devloop with all that it does, when it has seen what there is to see, and start it again."""
+        if self._touched:
+            self.observe()
         self.working.clear()
         self.cancelled.clear()
-        self.state = State(traces=self.state.traces, held=self.state.held)
+        self.state = State(traces=self.state.traces, held=self.state.certain)
         self._touched |= set(self.project.paths)
         self._pods_changed = True
 
@@ -355,7 +363,8 @@ class Simulation:
         if working.read is None and not isinstance(working.run.work, Follow):
             self._read(working)
         del self.working[number]
-        self.feed(self._ended(working))
+        self._ticks += 1
+        self.feed(replace(self._ended(working), at=self._ticks))
 
     def _ended(self, working: Working) -> RunEnded:
         run = working.run
@@ -421,10 +430,12 @@ class Simulation:
         placement = _placement(self._model(work.image))
         self._ticks += 1
         for change in changes:
+            if change.digest is not None and change.source not in self.disk:
+                continue  # it has vanished meanwhile
             for place in change.destinations:
-                if change.source in self.disk and change.digest is not None:
+                if change.digest is not None:
                     container.files[place] = self.disk[change.source]
-                elif change.digest is None:
+                else:
                     container.files.pop(place, None)
             for follow_up in placement.due([change.source]):
                 container.copied[placement.follow_ups.index(follow_up)] = self._ticks

@@ -1,5 +1,6 @@
 """A watcher that hears of changes from fake files, or from the test itself."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -62,6 +63,7 @@ class _Hints(ObjectReceiveStream[Hint]):
         self._roots = roots
         self._keep = keep
         self._paths: set[RelPath] = set()
+        self._since = 0.0
         self._reason: str | None = None
         self._closed = False
         self._changed = anyio.Event()
@@ -73,6 +75,7 @@ class _Hints(ObjectReceiveStream[Hint]):
             parts = path.removeprefix(prefix).split("/")
             between = [RelPath(prefix + "/".join(parts[:length])) for length in range(1, len(parts))]
             if inside and (path == root or all(self._keep(directory) for directory in between)):
+                self._since = self._since if self._paths else time.monotonic()
                 self._paths.add(path)
         self._changed.set()
 
@@ -88,7 +91,7 @@ class _Hints(ObjectReceiveStream[Hint]):
             await self._changed.wait()
         paths, reason = frozenset(self._paths), self._reason
         self._paths, self._reason = set(), None
-        return PathsHint(paths=paths) if reason is None else RescanHint(reason=reason)
+        return PathsHint(paths=paths, since=self._since) if reason is None else RescanHint(reason=reason)
 
     async def aclose(self) -> None:
         self._closed = True

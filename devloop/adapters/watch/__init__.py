@@ -119,6 +119,7 @@ class _Hints(ObjectReceiveStream[Hint]):
 
     def __init__(self) -> None:
         self._paths: frozenset[RelPath] = frozenset()
+        self._since = 0.0
         self._reason: str | None = None
         self._closed = False
         self._changed = anyio.Event()
@@ -127,7 +128,8 @@ class _Hints(ObjectReceiveStream[Hint]):
         match hint:
             case RescanHint(reason=reason):
                 self._reason = reason
-            case PathsHint(paths=paths):
+            case PathsHint(paths=paths, since=since):
+                self._since = min(self._since, since) if self._paths else since
                 self._paths |= paths
         self._changed.set()
 
@@ -141,7 +143,7 @@ class _Hints(ObjectReceiveStream[Hint]):
                 hint: Hint = RescanHint(reason=self._reason)
                 break
             if self._paths:
-                hint = PathsHint(paths=self._paths)
+                hint = PathsHint(paths=self._paths, since=self._since)
                 break
             if self._closed:
                 raise anyio.EndOfStream

@@ -21,6 +21,8 @@ _SHARE: Final = 0.1
 """What part of the time that a large batch has lasted is added to the silence: a busy machine writes with pauses."""
 _LONGEST_QUIET: Final = 0.1
 _LARGE: Final = 20
+_DELAY: Final = 0.02
+"""Seconds that may lie between a change and our reading of its event."""
 _PATIENCE: Final = 0.05
 """Seconds after which a small batch comes out although more happens."""
 _LONG_PATIENCE: Final = 2.0
@@ -99,7 +101,7 @@ class Batch:
             return None
         paths, self._settled = frozenset(self._settled), set()
         self._born &= self._writing.keys()
-        return PathsHint(paths=paths)
+        return PathsHint(paths=paths, since=self._first - _DELAY)
 
     def _touch(self, now: float) -> None:
         if not self._settled and not self._writing:

@@ -69,12 +69,13 @@ class PollingSource:
     def run(self, push: Callable[[Hint], None]) -> None:
         """Tell hints until stopped."""
         pause = _SHORTEST
+        begin = 0.0
         while not self._stopped.wait(pause):
-            begin = time.monotonic()
+            earlier, begin = begin, time.monotonic()
             before, self._seen = self._seen, self._look()
             pause = max(_SHORTEST, (time.monotonic() - begin) / _SHARE)
             if changed := {path for path, _ in before.items() ^ self._seen.items()}:
-                push(PathsHint(paths=frozenset(changed)))
+                push(PathsHint(paths=frozenset(changed), since=earlier))
 
     def _look(self) -> dict[RelPath, _Look]:
         return {path: look for root in self._roots for path, look in self._looks(root)}

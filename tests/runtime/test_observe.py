@@ -1,0 +1,370 @@
+"""The observer: hints about files become the project as it is on disk."""
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from anyio import create_memory_object_stream, create_task_group
+
+from devloop.adapters.devfile import PythonDevfile
+from devloop.adapters.files import DiskFiles
+from devloop.core.graph import Graph
+from devloop.errors import InputError
+from devloop.model import Kind, NodeId
+from devloop.runtime.discover import Project, discover
+from devloop.runtime.observe import Observation, Observer
+from tests.fakes.watcher import FakeWatcher
+from tests.runtime.projects import DEPLOYMENT, write
+
+pytestmark = pytest.mark.anyio
+
+API, APP, CODE = NodeId(Kind.IMAGE, "api"), NodeId(Kind.SERVICE, "app"), NodeId(Kind.SYNC, "code")
+
+PROJECT = {
+    "devfile.py": """
+        @image("api")
+        def api_image(): ...
+        @service("k8s/app.yaml")
+        def app(api_image): ...
+        @sync("api/src", "/app")
+        def code(api_image): ...
+    """,
+    "api/Dockerfile": "FROM scratch\nCOPY src /app\n",
+    "api/src/app.py": "one",
+    "api/other/file": "one",
+    "k8s/app.yaml": DEPLOYMENT,
+}
+
+
+class Watched:
+    """A project on disk under an observer, whose hints come from the test."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.watcher = FakeWatcher()
+        self.loads = 0
+        files = DiskFiles(root, root.parent / "state")
+        devfile = PythonDevfile(root / "devfile.py")
+
+        def read() -> Project:
+            self.loads += 1
+            return discover(devfile, files, root=str(root), given={}, environment={}, namespace="default")
+
+        self.narrow: Callable[[Graph], Graph] = lambda graph: graph
+        self.observer = Observer(read, files, self.watcher, self._narrow)
+        self._send, self._told = create_memory_object_stream[Observation](100)
+
+    def _narrow(self, graph: Graph) -> Graph:
+        return self.narrow(graph)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Watched"]:
+        async with create_task_group() as tasks:
+            tasks.start_soon(self.observer.run, self._send.send_nowait)
+            yield self
+            tasks.cancel_scope.cancel()
+        self._send.close()
+        self._told.close()
+
+    async def next(self) -> Observation:
+        return await self._told.receive()
+
+    async def save(self, path: str, text: str) -> Observation:
+        """Write a file, tell of it, and return what is observed."""
+        self._forget()
+        write(self.root, {path: text})
+        self.watcher.changed(path)
+        return await self.next()
+
+    def _forget(self) -> None:
+        """Drop what was told of earlier saves, and not asked for."""
+        while self._told.statistics().current_buffer_used:
+            self._told.receive_nowait()
+
+
+@pytest.fixture
+async def project(tmp_path: Path) -> AsyncIterator[Watched]:
+    root = tmp_path / "project"
+    write(root, PROJECT)
+    async with Watched(root).running() as watched:
+        yield watched
+
+
+def files_of(observation: Observation, node: NodeId) -> set[str]:
+    return set(observation.files[node])
+
+
+async def test_the_first_observation_holds_the_project_and_the_files_of_each_node(project: Watched) -> None:
+    first = await project.next()
+
+    assert first.rediscovered
+    assert list(map(str, first.graph.nodes)) == ["image:api", "service:app", "sync:code"]
+    assert files_of(first, API) == {"api/src/app.py"}
+    assert files_of(first, CODE) == {"api/src/app.py"}
+    assert first.changed == ()
+
+
+async def test_a_changed_file_is_told_with_its_new_digest(project: Watched) -> None:
+    first = await project.next()
+
+    told = await project.save("api/src/app.py", "two")
+
+    assert told.changed == ("api/src/app.py",)
+    assert told.files[API] != first.files[API]
+    assert not told.rediscovered
+
+
+async def test_an_observation_never_changes_afterwards(project: Watched) -> None:
+    first = await project.next()
+    before = dict(first.files[API])
+
+    await project.save("api/src/app.py", "two")
+
+    assert first.files[API] == before
+
+
+async def test_a_file_that_no_node_reads_is_not_told(project: Watched) -> None:
+    await project.next()
+
+    write(project.root, {"api/other/file": "two"})
+    project.watcher.changed("api/other/file")
+    told = await project.save("api/src/app.py", "two")
+
+    assert "api/other/file" not in told.changed
+
+
+async def test_the_same_bytes_are_no_change_but_may_have_been_another_meanwhile(project: Watched) -> None:
+    first = await project.next()
+
+    told = await project.save("api/src/app.py", "one")
+
+    assert (told.changed, told.rediscovered) == ((), False)
+    assert told.files == first.files
+    assert told.touched[API] == {"api/src/app.py"}
+
+
+async def test_a_definition_of_the_same_text_is_not_discovered_again(project: Watched) -> None:
+    await project.next()
+    loads = project.loads
+
+    told = await project.save("k8s/app.yaml", DEPLOYMENT)
+
+    assert (told.rediscovered, project.loads) == (False, loads)
+    assert told.touched[APP] == {"k8s/app.yaml"}
+
+
+async def test_a_new_file_and_a_deleted_one_are_told(project: Watched) -> None:
+    await project.next()
+
+    told = await project.save("api/src/new.py", "x")
+    assert files_of(told, API) == {"api/src/app.py", "api/src/new.py"}
+
+    (project.root / "api/src/new.py").unlink()
+    project.watcher.changed("api/src/new.py")
+    told = await project.next()
+    assert told.changed == ("api/src/new.py",)
+    assert files_of(told, API) == {"api/src/app.py"}
+
+
+async def test_a_renamed_directory_is_all_its_files(project: Watched) -> None:
+    await project.next()
+    await project.save("api/src/old/x.py", "x")
+
+    (project.root / "api/src/old").rename(project.root / "api/src/new")
+    project.watcher.changed("api/src/old", "api/src/new")
+    told = await project.next()
+
+    assert set(told.changed) == {"api/src/old/x.py", "api/src/new/x.py"}
+    assert files_of(told, API) == {"api/src/app.py", "api/src/new/x.py"}
+
+
+async def test_after_lost_events_everything_is_looked_at(project: Watched) -> None:
+    await project.next()
+
+    write(project.root, {"api/src/app.py": "two", "api/src/new.py": "x"})
+    project.watcher.rescan()
+    told = await project.next()
+
+    assert told.changed == ("api/src/app.py", "api/src/new.py")
+    assert told.touched == {
+        API: {"api/src/app.py", "api/src/new.py", "api/Dockerfile"},
+        CODE: {"api/src/app.py", "api/src/new.py"},
+        APP: {"k8s/app.yaml"},
+    }
+
+
+async def test_what_changed_before_the_watch_was_on_is_seen(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    write(root, PROJECT)
+    watched = Watched(root)
+    discover_once = watched.observer._discover
+
+    def discover_and_edit() -> Project:
+        found = discover_once()
+        if watched.loads == 1:
+            write(root, {"k8s/app.yaml": DEPLOYMENT + "# changed\n", "api/src/app.py": "two"})
+        return found
+
+    watched.observer._discover = discover_and_edit
+    async with watched.running():
+        first = await watched.next()
+
+    assert watched.loads == 2
+    assert first.rediscovered
+
+
+async def test_a_changed_manifest_is_discovered_again(project: Watched) -> None:
+    first = await project.next()
+
+    told = await project.save("k8s/app.yaml", DEPLOYMENT.replace("spec:", "spec:\n  replicas: 2", 1))
+
+    assert told.rediscovered
+    assert told.graph.nodes[APP].recipe != first.graph.nodes[APP].recipe
+
+
+async def test_a_changed_dockerfile_selects_other_files_and_watches_them(project: Watched) -> None:
+    await project.next()
+    watches = len(project.watcher.watched)
+
+    told = await project.save("api/Dockerfile", "FROM scratch\nCOPY . /app\n")
+
+    assert files_of(told, API) == {"api/Dockerfile", "api/src/app.py", "api/other/file"}
+    assert (await project.save("api/other/file", "two")).changed == ("api/other/file",)
+    assert len(project.watcher.watched) > watches
+
+
+async def test_a_dockerignore_that_appears_is_read(project: Watched) -> None:
+    await project.next()
+    await project.save("api/src/notes.md", "x")
+
+    told = await project.save("api/.dockerignore", "**/*.md\n")
+
+    assert files_of(told, API) == {"api/src/app.py"}
+
+
+async def test_a_broken_devfile_leaves_the_graph_as_it_was(project: Watched) -> None:
+    first = await project.next()
+
+    told = await project.save("devfile.py", "1 / 0\n")
+
+    assert len(told.project.errors) == 1
+    assert told.mistakes == told.project.errors
+    assert told.graph == first.graph
+    assert (await project.save("api/src/app.py", "two")).changed == ("api/src/app.py",)
+
+
+async def test_a_mended_devfile_is_read(project: Watched) -> None:
+    await project.next()
+    await project.save("devfile.py", "1 / 0\n")
+
+    told = await project.save("devfile.py", PROJECT["devfile.py"])
+
+    assert told.mistakes == ()
+
+
+async def test_a_module_that_was_missing_is_noticed_when_it_comes(project: Watched) -> None:
+    await project.next()
+    assert (await project.save("devfile.py", "import helper\n" + _plain(PROJECT["devfile.py"]))).mistakes
+
+    told = await project.save("helper.py", "x = 1\n")
+
+    assert told.mistakes == ()
+
+
+async def test_a_helper_module_that_changed_is_read_again(project: Watched) -> None:
+    await project.next()
+    write(project.root, {"helper.py": "FILE = 'k8s/app.yaml'\n"})
+    devfile = _plain(PROJECT["devfile.py"]).replace('"k8s/app.yaml"', "FILE")
+    await project.save("devfile.py", "from helper import FILE\n" + devfile)
+
+    told = await project.save("helper.py", "FILE = 'k8s/gone.yaml'\n")
+
+    assert [str(error) for error in told.mistakes] == [
+        "service `app` names the manifest `k8s/gone.yaml`, which does not exist"
+    ]
+
+
+async def test_the_files_of_an_image_are_watched_while_its_dockerfile_is_broken(project: Watched) -> None:
+    await project.next()
+    broken = await project.save("api/Dockerfile", "FRM scratch\n")
+    assert broken.graph.nodes[API].problems
+
+    assert (await project.save("api/src/app.py", "two")).changed == ("api/src/app.py",)
+    told = await project.save("api/Dockerfile", PROJECT["api/Dockerfile"])
+
+    assert len(project.watcher.watched) == 1
+    assert told.graph.nodes[API].problems == ()
+    assert files_of(told, API) == {"api/src/app.py"}
+
+
+async def test_a_manifest_that_was_missing_is_noticed_when_it_comes(project: Watched) -> None:
+    await project.next()
+    (project.root / "k8s/app.yaml").unlink()
+    project.watcher.changed("k8s/app.yaml")
+    assert (await project.next()).mistakes
+
+    assert (await project.save("k8s/app.yaml", DEPLOYMENT)).mistakes == ()
+
+
+async def test_a_definition_in_a_directory_that_is_gone_is_noticed(project: Watched) -> None:
+    await project.next()
+
+    shutil.rmtree(project.root / "k8s")
+    project.watcher.changed("k8s")
+
+    assert (await project.next()).mistakes
+
+
+async def test_only_the_nodes_that_were_asked_for_are_observed(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    write(root, PROJECT)
+    watched = Watched(root)
+    watched.narrow = lambda graph: graph.closure([API])
+    async with watched.running():
+        first = await watched.next()
+
+    assert set(first.graph.nodes) == {API, CODE}
+
+
+async def test_a_node_that_was_asked_for_and_is_gone_is_a_mistake(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    write(root, PROJECT)
+    watched = Watched(root)
+    watched.narrow = lambda graph: graph.closure([graph.find("app")])
+    async with watched.running():
+        first = await watched.next()
+        told = await watched.save("devfile.py", "@image('api')\ndef api_image(): ...\n")
+
+    assert isinstance(told.project.errors[0], InputError)
+    assert str(told.project.errors[0]) == "there is no node `app`"
+    assert told.graph == first.graph
+
+
+async def test_a_folder_outside_of_the_project_is_watched_too(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    write(tmp_path, {"shared/x": "one"})
+    write(root, {"devfile.py": "@image('api', contexts={'shared': '../shared'})\ndef api_image(): ...\n"})
+    write(root, {"api/Dockerfile": "FROM scratch\nCOPY --from=shared x /x\n"})
+    async with Watched(root).running() as watched:
+        first = await watched.next()
+        assert "../shared/x" in first.files[API]
+
+        told = await watched.save("../shared/x", "two")
+
+    assert told.changed == ("../shared/x",)
+    assert watched.watcher.watched[-1] == (".", "../shared")
+
+
+async def test_looking_once_needs_no_watcher(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    write(root, PROJECT)
+    watched = Watched(root)
+
+    assert (await watched.observer.look()).files == watched.observer.look_now().files
+    assert watched.watcher.watched == []
+
+
+def _plain(devfile: str) -> str:
+    return "\n".join(line.strip() for line in devfile.splitlines())
