@@ -54,19 +54,17 @@ class Watched:
 
         self.narrow: Callable[[Graph], Graph] = lambda graph: graph
         self.observer = Observer(read, files, self.watcher, self._narrow)
-        self._send, self._told = create_memory_object_stream[Observation](100)
 
     def _narrow(self, graph: Graph) -> Graph:
         return self.narrow(graph)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Watched"]:
-        async with create_task_group() as tasks:
-            tasks.start_soon(self.observer.run, self._send.send_nowait)
+        send, self._told = create_memory_object_stream[Observation](100)
+        async with send, self._told, create_task_group() as tasks:
+            tasks.start_soon(self.observer.run, send.send_nowait)
             yield self
             tasks.cancel_scope.cancel()
-        self._send.close()
-        self._told.close()
 
     async def next(self) -> Observation:
         return await self._told.receive()
