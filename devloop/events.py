@@ -175,7 +175,7 @@ class RunStarted(_Event):
 
     Attributes:
         run: The run's number, unique in the session.
-        action: `build`, `deploy`, `sync`, `run`, `restart`, `pull`, `task` or `check`.
+        action: `build`, `deploy`, `remove`, `sync`, `run`, `restart`, `pull`, `task` or `check`.
         reasons: Why.
     """
 

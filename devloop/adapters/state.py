@@ -35,43 +35,60 @@ def state_directory(root: Path) -> Path:
 
 
 class FileStore:
-    """One JSON file; implements `Store`.
+    """Two JSON files; implements `Store`. Images are the same for all namespaces of a cluster, all else is not.
 
     Args:
         folder: The state directory.
-        target: What the state is about besides the project: the cluster and the namespace. State of another target is
-            kept beside it.
+        cluster: The cluster that the images are for.
+        namespace: The namespace that all else is about. State of other places is kept beside it.
     """
 
-    def __init__(self, folder: Path, target: str) -> None:
-        key = hashlib.sha256(target.encode()).hexdigest()[:8]
-        self._path = folder / f"traces-{key}.json"
-        self._written: str | None = None
+    def __init__(self, folder: Path, cluster: str, namespace: str) -> None:
+        self._images = _File(folder / f"images-{_key(cluster)}.json")
+        self._place = _File(folder / f"place-{_key(f'{cluster}/{namespace}')}.json")
 
     def load(self) -> Saved:
         """Return what was saved; nothing where it is missing, unreadable or of another version."""
         try:
-            data = json.loads(self._path.read_text())
-            if data["version"] != _VERSION:
-                return Saved()
+            images, place = self._images.read(), self._place.read()
+            traces = {**images.get("traces", {}), **place.get("traces", {})}
             return Saved(
-                traces={_node(key): _trace(value) for key, value in data["traces"].items()},
-                held={ContainerTarget(**each["target"]): _files(each["files"]) for each in data["held"]},
-                decisions=data["decisions"],
+                traces={_node(key): _trace(value) for key, value in traces.items()},
+                held={ContainerTarget(**each["target"]): _files(each["files"]) for each in place.get("held", ())},
+                decisions=place.get("decisions", {}),
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return Saved()
 
     def save(self, saved: Saved) -> None:
         """Keep it; a reader sees the old state or the new, never half of one."""
-        text = json.dumps(
+        traces = {node: _plain(trace) for node, trace in saved.traces.items()}
+        self._images.write({"traces": {str(node): each for node, each in traces.items() if node.kind is Kind.IMAGE}})
+        self._place.write(
             {
-                "version": _VERSION,
-                "traces": {str(node): _plain(trace) for node, trace in saved.traces.items()},
+                "traces": {str(node): each for node, each in traces.items() if node.kind is not Kind.IMAGE},
                 "held": [{"target": asdict(target), "files": files} for target, files in saved.held.items()],
                 "decisions": saved.decisions,
             }
         )
+
+
+class _File:
+    """A JSON file that is replaced as a whole, and only when its content changes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._written: str | None = None
+
+    def read(self) -> dict[str, Any]:
+        try:
+            data = json.loads(self._path.read_text())
+        except OSError:
+            return {}
+        return data if data["version"] == _VERSION else {}
+
+    def write(self, data: Mapping[str, Any]) -> None:
+        text = json.dumps({"version": _VERSION, **data})
         if text == self._written:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +96,10 @@ class FileStore:
         temporary.write_text(text)
         temporary.replace(self._path)
         self._written = text
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 @contextmanager

@@ -138,8 +138,8 @@ class Reading:
                 SettingRow(
                     name=f"{setting.node.name}.{setting.name}",
                     type=setting.type,
-                    value=json.dumps(setting.value, default=str),
-                    default=json.dumps(default, default=str),
+                    value=_shown(setting.value),
+                    default=_shown(default),
                     origin=setting.source,
                     where=node.declaration.where,
                 )
@@ -179,6 +179,10 @@ def _with_placeholders(graph: Graph, results: Mapping[NodeId, Result]) -> Mappin
         if node.id not in found and isinstance(node.detail, ImageDetail):
             found[node.id] = (node.detail.repository, f"{node.detail.repository}:{PLACEHOLDER_TAG}")
     return found
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _decision(node: NodeId, decision: Mapping[str, Any]) -> Decision:

@@ -42,9 +42,9 @@ class Place:
     problem: InputError | None = None
 
     @property
-    def name(self) -> str:
+    def cluster(self) -> str:
         """What the state of earlier sessions is kept under."""
-        return f"{self.context.name if self.context else _NO_CONTEXT}/{self.namespace}"
+        return self.context.name if self.context else _NO_CONTEXT
 
 
 def place_of(options: Options, spec: ProjectSpec) -> Place:
@@ -86,7 +86,7 @@ class Workspace:
 
     def store(self, place: Place) -> FileStore:
         """Return what outlives sessions at a place."""
-        return FileStore(self.state, place.name)
+        return FileStore(self.state, place.cluster, place.namespace)
 
     def observer(self, namespace: str) -> Observer:
         """Return the observer of the nodes that are asked for."""

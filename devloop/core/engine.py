@@ -11,7 +11,7 @@ from typing import TypeVar, assert_never
 from devloop.core.catch_up import difference, holding, wanted_files, what_changed
 from devloop.core.graph import Graph, ServiceDetail
 from devloop.core.plan import ACTIONS, Busy, Due, Idle, Mode, Situation, Step, Synced, UpToDate, Waiting, plan
-from devloop.core.runs import DONE, Cancel, Command, Follow, Make, Run, RunEnded, RunKey, Start, Sync
+from devloop.core.runs import DONE, Cancel, Command, Follow, Make, Remove, Run, RunEnded, RunKey, Start, Sync
 from devloop.core.syncing import Placement
 from devloop.core.trace import UNSURE, Inputs, Trace, reasons
 from devloop.model import ContainerTarget, Digest, Kind, NodeId, RelPath
@@ -31,12 +31,14 @@ class Observed:
     Attributes:
         graph: The nodes.
         files: For each node that reads files, their digests.
+        declared: All nodes that the project declares, also those that this session has nothing to do with.
         touched: For each node, what it reads and what may have changed meanwhile, even if it is now as it was before.
         touched_since: When the first of these may have changed, in seconds of `RunEnded`'s clock.
     """
 
     graph: Graph
     files: Mapping[NodeId, Mapping[RelPath, Digest]]
+    declared: frozenset[NodeId] | None = None
     touched: Mapping[NodeId, frozenset[RelPath]] = field(default_factory=dict)
     touched_since: float = 0.0
 
@@ -159,7 +161,7 @@ def decide(state: State, received: Input) -> Decision:
     steps = plan(situation(state))
     state = _note_overtaken(state, steps)
     commands: list[Command] = []
-    for phase in (_stale, _due, _syncs, _follows, _greetings):
+    for phase in (_stale, _removals, _due, _syncs, _follows, _greetings):
         for command in phase(state, steps):
             state, carried_out = _carry_out(state, command)
             commands.append(carried_out)
@@ -267,6 +269,17 @@ def _end(state: State, run: Run, ended: RunEnded) -> State:
         case Make():
             failed = {**state.failed, node: run.inputs.unsure_of(run.unsure)}
             return replace(state, failed=failed, made={**state.made, node: ended.at})
+        case Remove() if ended.result is None:
+            return replace(state, failed={**state.failed, node: run.inputs})
+        case Remove():
+            gone = {node}
+            return replace(
+                state,
+                traces=_without(state.traces, gone),
+                failed=_without(state.failed, gone),
+                verified=state.verified - gone,
+                unsettled=state.unsettled - gone,
+            )
         case Sync():
             return _end_sync(state, run, run.work, ended)
         case Follow() if ended.lost:
@@ -356,7 +369,10 @@ def _stale(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
                 yield Cancel(run=run, reason="the container is gone")
             continue
         step = steps.get(key.node)
-        if step is None or isinstance(step, Idle):
+        if isinstance(run.work, Remove):
+            if step is not None:
+                yield Cancel(run=run, reason=f"{key.node} is declared again")
+        elif step is None or isinstance(step, Idle):
             yield Cancel(run=run, reason=f"{key.node} is no longer wanted")
         elif isinstance(step, Waiting) and key.node.kind is Kind.IMAGE:
             yield Cancel(run=run, reason=step.reason)
@@ -365,6 +381,18 @@ def _stale(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
             yield Cancel(run=run, reason=f"newer content: {(since or step.reasons)[0]}")
         elif isinstance(step, UpToDate | Synced):
             yield Cancel(run=run, reason="its files are again what they were")
+
+
+def _removals(state: State, _steps: Mapping[NodeId, Step]) -> Iterator[Command]:
+    """Remove what this project deployed for services that it does not declare any more."""
+    declared = state.observed.declared if state.observed is not None else None
+    if declared is None or Kind.SERVICE not in state.mode.kinds:
+        return
+    for node in sorted(state.traces.keys() | state.unsettled):
+        if node.kind is Kind.SERVICE and node not in declared and node not in state.failed:
+            key = RunKey(node=node)
+            if key not in state.running:
+                yield Start(run=Run(key=key, action="remove", reasons=("it is no longer declared",), work=Remove()))
 
 
 def _due(_state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
@@ -465,7 +493,7 @@ def _with_unsure(state: State, run: Run) -> State:
 
 def _acts_outside(run: Run) -> bool:
     """Return whether a run that is broken off leaves something half done: a deploy, a task; never a build."""
-    return isinstance(run.work, Make) and run.key.node.kind is not Kind.IMAGE
+    return isinstance(run.work, Make | Remove) and run.key.node.kind is not Kind.IMAGE
 
 
 def _without(mapping: Mapping[NodeId, _V], nodes: Iterable[NodeId]) -> dict[NodeId, _V]:

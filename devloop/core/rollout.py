@@ -76,7 +76,7 @@ def _state(manifest: Manifest, seen: _Seen) -> Rollout:
     waiting = check(live)
     if waiting is None:
         return Ready()
-    if template_pointer(live) is None:
+    if template_pointer(live) is None or waiting == _UNSEEN:  # until it is seen, the failing pods are those of before
         return Progressing(message=f"{manifest.key}: {waiting}", object=manifest.key)
     return _reason(manifest, live, seen, waiting)
 
@@ -227,11 +227,12 @@ _CHECKS: Mapping[tuple[str, str], _Check] = {
 }
 
 
+_UNSEEN = "waiting for the cluster to take up the change"
+
+
 def _unseen(live: Document) -> str | None:
     generation = pick(live, ("metadata", "generation"), 0)
-    return (
-        None if _number(live, "observedGeneration") >= generation else "waiting for the cluster to take up the change"
-    )
+    return None if _number(live, "observedGeneration") >= generation else _UNSEEN
 
 
 def _number(live: Document, name: str) -> int:

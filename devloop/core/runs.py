@@ -7,7 +7,20 @@ from devloop.core.syncing import FollowUp
 from devloop.core.trace import Inputs, Result
 from devloop.model import ContainerTarget, Digest, FileChange, NodeId, RelPath
 
-__all__ = ["DONE", "Cancel", "Command", "Follow", "Make", "Run", "RunEnded", "RunKey", "Start", "Sync", "Work"]
+__all__ = [
+    "DONE",
+    "Cancel",
+    "Command",
+    "Follow",
+    "Make",
+    "Remove",
+    "Run",
+    "RunEnded",
+    "RunKey",
+    "Start",
+    "Sync",
+    "Work",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +64,12 @@ class Follow:
     paths: frozenset[RelPath] = frozenset()
 
 
-Work = Make | Sync | Follow
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remove:
+    """Remove what a service that is no longer declared has in the cluster."""
+
+
+Work = Make | Remove | Sync | Follow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +79,7 @@ class Run:
     Attributes:
         number: Unique in the session; 0 until it is started.
         key: What it works on.
-        action: For people: `build`, `deploy`, `sync`, `follow-up`, `task` or `check`.
+        action: For people: `build`, `deploy`, `remove`, `sync`, `follow-up`, `task` or `check`.
         reasons: Why.
         inputs: The digests that it was planned with.
         work: What is to be done.

@@ -9,7 +9,7 @@ from typing import assert_never
 from anyio import to_thread
 
 from devloop.core.graph import Graph
-from devloop.core.runs import DONE, Follow, Make, Run, RunEnded, Sync
+from devloop.core.runs import DONE, Follow, Make, Remove, Run, RunEnded, Sync
 from devloop.core.syncing import FollowUp
 from devloop.core.trace import Result
 from devloop.errors import DevloopError, ToolError
@@ -44,6 +44,10 @@ async def execute(
             case Make():
                 done = await _make(run, graph, tools, before, forwards)
                 ended = RunEnded(number=run.number, result=done.result)
+            case Remove():
+                removed = await tools.target.remove({run.key.node.name})
+                done = Done(summary=", ".join(str(each) for each in removed) or "nothing", changed=bool(removed))
+                ended = RunEnded(number=run.number, result=DONE)
             case Sync():
                 done, ended = await _sync(run, run.work, _syncer(tools))
             case Follow():

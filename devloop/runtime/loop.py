@@ -259,6 +259,7 @@ class Loop:
             graph=observation.graph,
             files=observation.files,
             touched=observation.touched,
+            declared=frozenset(observation.project.graph.nodes) if not observation.project.errors else None,
             touched_since=observation.since,
         )
 

@@ -21,6 +21,7 @@ _WIDEST: Final = 24
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "build": ("building", "built"),
     "deploy": ("deploying", "deployed"),
+    "remove": ("removing", "removed"),
     "sync": ("syncing", "synced"),
     "run": ("running a command", "ran a command"),
     "restart": ("restarting", "restarted"),

@@ -13,7 +13,7 @@ from devloop.core.engine import Decision, Input, Observed, PodsSeen, State, deci
 from devloop.core.graph import Edge, Graph, ImageDetail, Node, ServiceDetail, SyncDetail
 from devloop.core.patterns import NO_IGNORE
 from devloop.core.plan import Mode
-from devloop.core.runs import DONE, Cancel, Follow, Make, Run, RunEnded, Start, Sync
+from devloop.core.runs import DONE, Cancel, Follow, Make, Remove, Run, RunEnded, Start, Sync
 from devloop.core.syncing import FollowUp, Placement, Source, patterns
 from devloop.core.trace import Result
 from devloop.core.workloads import facts
@@ -380,6 +380,8 @@ class Simulation:
                 return RunEnded(number=run.number, refused="it has no shell")
             case Sync():
                 return RunEnded(number=run.number, result=DONE, acknowledged=self._acknowledged(run.work, read))
+            case Remove():
+                return RunEnded(number=run.number, result=DONE)
             case Follow():
                 container = self._container(run.work.target)
                 if container is None:

@@ -181,7 +181,7 @@ def test_why_tells_the_last_decision(project: Project) -> None:
     assert decision["action"] == "build"
     assert decision["outcome"] == "succeeded"
     assert any("web/pages/index.html" in reason for reason in decision["reasons"])
-    assert "web/pages/index.html" in project.run("why", "image:web").stdout
+    assert "web/pages/index.html" in project.run("why", "image:web", place=True).stdout
 
 
 def test_graph_draws_the_inferred_graph(project: Project) -> None:
@@ -304,6 +304,6 @@ def test_an_unknown_option_exits_with_2(project: Project) -> None:
 
 
 def read(project: Project, *arguments: str) -> Any:
-    done = project.run(*arguments, "--output", "json")
+    done = project.run(*arguments, "--output", "json", place=arguments[0] in {"plan", "why"})
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -235,7 +235,7 @@ def test_dependencies_are_ready_before_what_needs_them_is_deployed(project: Proj
 def test_what_was_deployed_carries_devloops_labels_and_field_manager(project: Project) -> None:
     web(project)
     project.up().settles()
-    found = project.cluster.get("deployment", "web", "--show-managed-fields")["metadata"]
+    found = project.cluster.get("deployment", "web")["metadata"]
     assert found["labels"]["app.kubernetes.io/managed-by"] == "devloop"
     assert found["labels"]["devloop.dev/service"] == "web"
     managers = {(each["manager"], each["operation"]) for each in found["managedFields"]}

@@ -7,7 +7,6 @@ from typing import Any
 
 from tests.e2e.driver import environment
 from tests.e2e.project import Project, web
-from tests.outside import http
 
 SCRIPT = """
 import json, sys
@@ -78,7 +77,7 @@ def test_a_session_is_driven_from_python(project: Project) -> None:
     assert found["idle"] == []
     assert "FilesChanged" in found["seen"]
     assert found["edited"] == "two\n"
-    assert http(project.inside("web")) == "two\n"
+    project.shows(project.inside("web"), "two\n")
     assert project.pod()["spec"]["containers"][0]["env"] == [{"name": "GREETING", "value": "Moin"}]
 
 

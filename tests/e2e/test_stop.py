@@ -19,7 +19,7 @@ import pytest
 from tests.e2e.driver import DEVLOOP, environment
 from tests.e2e.project import Project, web
 from tests.e2e.test_edits_during_builds import buildx, running, slow
-from tests.outside import eventually, http
+from tests.outside import eventually
 
 SECONDS = 2.0
 
@@ -44,7 +44,7 @@ def test_a_signal_ends_the_idle_loop_and_leaves_what_was_deployed(project: Proje
     assert time.monotonic() - began < SECONDS
     assert_nothing_left(project, below)
     assert project.identity() == before
-    assert http(project.inside("web")) == "two\n"
+    project.shows(project.inside("web"), "two\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
