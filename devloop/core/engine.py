@@ -311,14 +311,26 @@ def _end_sync(state: State, run: Run, work: Sync, ended: RunEnded) -> State:
         paths = frozenset(change.source for change in work.changes)
         return replace(state, paused=state.paused | {work.target}, broken=_with_broken(state, run.key, paths))
     acknowledged = {change.source: holding(change) for change in ended.acknowledged}
-    as_wanted = acknowledged == {change.source: holding(change) for change in work.changes}
+    ahead = _sent_ahead(state, work, acknowledged)
     state = replace(
         state,
         held={**state.held, work.target: {**state.held.get(work.target, {}), **acknowledged}},
-        paused=state.paused if as_wanted else state.paused | {work.target},
+        paused=state.paused | {work.target} if ahead else state.paused,
         broken=_with_broken(state, run.key, frozenset()),
     )
     return _with_follow(state, run, work, ended)
+
+
+def _sent_ahead(state: State, work: Sync, acknowledged: Mapping[RelPath, Digest]) -> bool:
+    """Return whether a file was sent in a form that was not looked at yet, so that news of it are on their way."""
+    placement = _placement(state, work.image)
+    if placement is None or state.observed is None:
+        return False
+    seen = wanted_files(state.observed.files, work.image, placement)
+    return any(
+        acknowledged.get(change.source) != holding(change) and seen.get(change.source) == change.digest
+        for change in work.changes
+    )
 
 
 def _with_broken(state: State, key: RunKey, paths: frozenset[RelPath]) -> Mapping[RunKey, frozenset[RelPath]]:
