@@ -7,7 +7,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 LOCK := requirements/lock.txt
-CODE := devloop tests examples benchmarks
+CODE := devloop tests examples benchmarks docs
+BENCHMARKS ?= start loop build watch sync_channel forward logs
 
 # Uses the engine and cluster that answer; else, on a Debian machine, brings up the project's own test cluster.
 CLUSTER := found=$$(tests/cluster/up --env --if-needed) && eval "$$found"
@@ -49,7 +50,7 @@ format: $(INSTALLED) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format $(CODE)
 
 bench: $(INSTALLED) ## Measure devloop from outside, against the figures it should reach
-	@$(CLUSTER) && for bench in benchmarks/[a-z]*.py; do echo "== $$bench"; $(BIN)/python "$$bench" $(BENCH_ARGS); done
+	@$(CLUSTER) && for bench in $(BENCHMARKS); do echo "== $$bench"; $(BIN)/python -m "benchmarks.$$bench" $(BENCH_ARGS); done
 
 lock: $(INSTALLED) ## Lock the newest versions that pyproject.toml allows
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

@@ -67,12 +67,22 @@ def errors_page() -> str:
     return "\n".join(parts)
 
 
+_ABOUT_COMMANDS: Final = """\
+Text for people goes to standard error, data to standard output. Exit codes: 0 fine, 1 something that ran failed, 2 the
+input is wrong, 130 interrupted. `NO_COLOR` is respected.
+"""
+
+_ABOUT_DEVFILES: Final = """\
+A decorated function is a node; its arguments are its edges; its return value feeds the file that the decorator names.
+All names are imported from `devloop`.
+"""
+
+
 def cli_page() -> str:
     """Return the page about the commands: what `--help` prints for each."""
     parts = [
         "# Commands\n",
-        "Text for people goes to standard error, data to standard output. Exit codes: 0 fine, 1 something that ran failed, "
-        "2 the input is wrong, 130 interrupted. `NO_COLOR` is respected.\n",
+        _ABOUT_COMMANDS,
     ]
     program = typer.main.get_command(cli.app)
     with program.make_context("devloop", [], resilient_parsing=True, terminal_width=100) as top:
@@ -87,8 +97,7 @@ def dsl_page() -> str:
     """Return the page about what a devfile can say."""
     parts = [
         "# Devfile\n",
-        "A decorated function is a node; its arguments are its edges; its return value feeds the file that the decorator names. "
-        "All names are imported from `devloop`.\n",
+        _ABOUT_DEVFILES,
     ]
     for title, names in (
         ("Nodes", ("image", "service", "sync", "task", "check")),
