@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -99,8 +100,10 @@ class Loop:
     def story(self, since: int = 0) -> str:
         """Return the events in short, for people."""
         with self._arrived:
-            events = [event for event in self.events[since:] if event["type"] != "PodOutput"][-60:]
-        lines = []
+            told = self.events[since:]
+        events = [event for event in told if event["type"] != "PodOutput"][-60:]
+        printed = Counter(f"{event['pod']}/{event['container']}" for event in told if event["type"] == "PodOutput")
+        lines = [f"  {count} lines of {source}" for source, count in printed.items()]
         for event in events:
             fields = {name: value for name, value in event.items() if name not in {"type", "v", "seq", "at", "node"}}
             lines.append(f"  {event['at']:.3f} {event['type']} {event['node'] or ''} {json.dumps(fields)[:1500]}")

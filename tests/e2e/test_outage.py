@@ -35,9 +35,7 @@ class Wire:
 
     def cut(self) -> None:
         """End all connections and take no new ones."""
-        server, self._server = self._server, socket.socket()
-        server.shutdown(socket.SHUT_RDWR)
-        server.close()
+        _reset(self._server)
         with self._lock:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
@@ -46,13 +44,12 @@ class Wire:
 
     def mend(self) -> None:
         """Take connections again."""
-        self._server.close()
         self._server = self._listen(self.port)
         self._accept()
 
     def close(self) -> None:
+        """End everything, for good."""
         self.cut()
-        self._server.close()
 
     def _accept(self) -> None:
         threading.Thread(target=self._serve, args=[self._server], daemon=True).start()
@@ -61,9 +58,13 @@ class Wire:
         while True:
             try:
                 client, _ = server.accept()
-                upstream = socket.create_connection(self._target)
             except OSError:
                 return
+            try:
+                upstream = socket.create_connection(self._target)
+            except OSError:
+                client.close()
+                continue
             with self._lock:
                 self._pairs.append((client, upstream))
             threading.Thread(target=_pump, args=[client, upstream], daemon=True).start()
