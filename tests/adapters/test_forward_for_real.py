@@ -32,7 +32,7 @@ spec:
           image: busybox
           imagePullPolicy: IfNotPresent
           ports: [{containerPort: 8000, name: http}]
-          command: [sh, -c, 'mkdir /www; echo VERSION of $HOSTNAME > /www/index.html; httpd -f -p HOST8000 -h /www']
+          command: [sh, -c, 'mkdir /www; echo VERSION of $(hostname) > /www/index.html; httpd -f -p HOST8000 -h /www']
 ---
 apiVersion: v1
 kind: Service
