@@ -567,6 +567,21 @@ def test_a_probe_file_holds_the_batch_for_its_dance() -> None:
     assert taken(batch, 0.04) == {"src/f.py~"}
 
 
+def test_a_deleted_file_holds_the_batch_for_what_may_take_its_place() -> None:
+    batch = Batch()
+    batch.gone(path("page.html"), 0.0)
+    assert taken(batch, 0.02) is None
+    batch.written(path("page.html"), 0.02, born=True)
+    batch.closed(path("page.html"), 0.021)
+    assert taken(batch, 0.026) == {"page.html"}
+
+
+def test_a_deletion_alone_comes_out_all_the_same() -> None:
+    batch = Batch()
+    batch.gone(path("page.html"), 0.0)
+    assert taken(batch, 0.035) == {"page.html"}
+
+
 def test_a_loss_overrules_everything() -> None:
     batch = Batch()
     batch.changed(path("a"), 0.0)

@@ -16,7 +16,10 @@ __all__ = ["Batch"]
 _QUIET: Final = 0.004
 """Seconds of silence that end a small batch; the steps of a save dance follow one another within 1 ms."""
 _LONG_QUIET: Final = 0.03
-"""Seconds of silence that end what looks like the middle of a save dance, and the least that end a large batch."""
+"""Seconds of silence that end what looks like the middle of a save dance, and the least that end a large batch.
+
+A file that went may be one: `git checkout` deletes each file before it writes the new one.
+"""
 _SHARE: Final = 0.1
 """What part of the time that a large batch has lasted is added to the silence: a busy machine writes with pauses."""
 _LONGEST_QUIET: Final = 0.1
@@ -38,6 +41,7 @@ class Batch:
         self._settled: set[RelPath] = set()
         self._writing: dict[RelPath, float] = {}
         self._born: set[RelPath] = set()
+        self._gone: set[RelPath] = set()
         self._streaming: set[RelPath] = set()
         self._reason: str | None = None
         self._first = 0.0
@@ -46,12 +50,14 @@ class Batch:
     def changed(self, path: RelPath, now: float) -> None:
         """Something about the path changed, at one stroke."""
         self._touch(now)
+        self._gone.discard(path)
         if path not in self._writing:
             self._settled.add(path)
 
     def written(self, path: RelPath, now: float, *, born: bool = False) -> None:
         """Somebody writes to the file and will close it; `born` if it was not there before."""
         self._touch(now)
+        self._gone.discard(path)
         if born:
             self._born.add(path)
         if path in self._streaming:
@@ -73,6 +79,8 @@ class Batch:
         if path in self._born:
             self._born.discard(path)
             self._settled.discard(path)
+        else:
+            self._gone.add(path)
 
     def lost(self, reason: str) -> None:
         """Events were lost: only a rescan tells what is there."""
@@ -91,7 +99,7 @@ class Batch:
         """Return what is ready to be told, and forget it."""
         if self._reason:
             hint = RescanHint(reason=self._reason)
-            self._settled, self._writing, self._born, self._reason = set(), {}, set(), None
+            self._settled, self._writing, self._born, self._gone, self._reason = set(), {}, set(), set(), None
             return hint
         for path in [path for path, since in self._writing.items() if now >= since + _WRITING]:
             del self._writing[path]
@@ -99,7 +107,7 @@ class Batch:
             self._settled.add(path)
         if not self._settled or now < self._due():
             return None
-        paths, self._settled = frozenset(self._settled), set()
+        paths, self._settled, self._gone = frozenset(self._settled), set(), set()
         self._born &= self._writing.keys()
         return PathsHint(paths=paths, since=self._first - _DELAY)
 
@@ -115,5 +123,5 @@ class Batch:
             return min(self._last + quiet, self._first + _LONG_PATIENCE)
         if self._writing:
             return self._first + _PATIENCE
-        dancing = any(_DANCE.search(path) for path in self._settled)
+        dancing = bool(self._gone) or any(_DANCE.search(path) for path in self._settled)
         return min(self._last + (_LONG_QUIET if dancing else _QUIET), self._first + _PATIENCE)
