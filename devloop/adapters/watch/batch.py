@@ -23,7 +23,8 @@ A file that went may be one: `git checkout` deletes each file before it writes t
 _SHARE: Final = 0.1
 """What part of the time that a large batch has lasted is added to the silence: a busy machine writes with pauses."""
 _LONGEST_QUIET: Final = 0.1
-_LARGE: Final = 20
+_LARGE: Final = 8
+"""Files that nobody saves at once by hand."""
 _DELAY: Final = 0.02
 """Seconds that may lie between a change and our reading of its event."""
 _PATIENCE: Final = 0.05
