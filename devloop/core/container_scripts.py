@@ -44,7 +44,7 @@ i=0
 while [ $i -lt 300 ]; do
 for p in $(kids); do
 case $before in *" $p "*) continue ;; esac
-grep -qs $name /proc/$p/cmdline || exit 0
+grep -qs -e $name -e 0.1000 /proc/$p/cmdline || exit 0
 done
 sleep 0.05 2>/dev/null || { sleep 1; i=$((i+19)); }
 i=$((i+1))

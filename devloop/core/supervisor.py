@@ -30,6 +30,7 @@ _NAME: Final = "devloop-supervisor"
 # * Process 1 gets no signal that it does not handle: hence a trap for each that an image may have as its STOPSIGNAL.
 # * With `setsid` the command has a process group of its own, so that a restart also ends what it has started itself
 #   (reloaders, workers) and its ports are free again.
+# * The supervisor's own sleeps are spelt `0.1000`, by which `container_scripts` tells them from the command itself.
 # * Shells report ended children on stderr, which is the log: the supervisor itself has none.
 # * A shell starts what it does not wait for with SIGINT and SIGQUIT ignored; only GNU `env` can undo that.
 # * busybox's `kill` takes no `--`.
@@ -43,7 +44,7 @@ pass() {
 }
 force() {
   for turn in 1 2 3 4 5 6 7 8 9 10; do
-    for part in 1 2 3 4 5; do sleep 0.1 || sleep 1; kill -0 "$child" || return 0; done
+    for part in 1 2 3 4 5; do sleep 0.1000 || sleep 1; kill -0 "$child" || return 0; done
   done
   send KILL
 }
@@ -81,7 +82,7 @@ while :; do
   if [ -n "$group" ]; then
     for turn in 1 2 3 4 5 6 7 8 9 10; do
       kill -0 "-$ended" || break
-      sleep 0.1 || break
+      sleep 0.1000 || break
     done
     kill -KILL "-$ended"
   fi
