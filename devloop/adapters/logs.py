@@ -23,6 +23,7 @@ __all__ = ["LogTailer", "Logs"]
 _QUIET: Final = (0.0, 1.0, 1.0, 2.0, 5.0)
 _LOST: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 _PATIENT_FAILURES: Final = len(_LOST)
+_DOUBTS: Final = 3
 _TOLD_SECONDS: Final = 5
 _GONE_SECONDS: Final = 30
 
@@ -174,7 +175,10 @@ class _Follower:
                 await self._pause(_LOST)
             case _Outcome.FOREIGN if not read.previous:
                 await self._leave(read)
+            case _Outcome.ABSENT if self._failures < _DOUBTS and not self.runs.gone:
+                await self._pause(_LOST)  # a busy node denies a log that it has a moment later
             case _Outcome.NOTHING | _Outcome.ABSENT | _Outcome.FOREIGN:
+                self._failures = 0
                 self._complete.add(read.run)
 
     async def _leave(self, read: Read) -> None:
@@ -186,6 +190,9 @@ class _Follower:
             pass
         if outcome is _Outcome.NOTHING:
             self._complete.add(read.run)
+            return
+        if outcome is _Outcome.UNREACHABLE:
+            await self._pause(_LOST)
             return
         changed = self._changed
         with anyio.move_on_after(_TOLD_SECONDS):

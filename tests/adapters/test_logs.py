@@ -408,6 +408,21 @@ async def test_a_log_that_cannot_be_read_is_told_of_once(node: Node, told: Told)
         await told.until("devloop cannot read this log: there is no such log")
 
 
+async def test_a_log_that_is_denied_for_a_moment_is_read_all_the_same(
+    tailer: LogTailer, node: Node, told: Told
+) -> None:
+    node.prints("api", "crashed")
+    node.ends("api")
+    kept = dict(node.runs)
+    node.runs.clear()
+    tailer.update([a_pod(state=_ENDED)])
+    await anyio.wait_all_tasks_blocked()
+    assert node.opened
+    node.runs.update(kept)
+
+    await told.until("crashed")
+
+
 async def test_a_log_whose_beginning_the_node_has_cut_off_goes_on(
     tailer: LogTailer, node: Node, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:

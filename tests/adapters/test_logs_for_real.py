@@ -88,7 +88,7 @@ async def stage(cluster: Namespace, tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 async def test_every_run_of_a_crashing_container_is_told_once_and_in_order(stage: Stage) -> None:
-    # The node looks at its containers once a second: of runs shorter than that, it may forget one before it tells of it.
+    # The node looks at its containers once a second: of shorter runs it may forget one before it tells of it.
     await stage.run(
         """\
 n=$(cat /memory/n || echo 0)
