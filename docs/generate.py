@@ -84,10 +84,10 @@ def cli_page() -> str:
         "# Commands\n",
         _ABOUT_COMMANDS,
     ]
-    program = typer.main.get_command(cli.app)
+    program = typer.main.get_group(cli.app)
     with program.make_context("devloop", [], resilient_parsing=True, terminal_width=100) as top:
-        for name in program.list_commands(top):
-            command = program.get_command(top, name)
+        for name in program.commands:
+            command = program.commands[name]
             with command.make_context(name, [], parent=top, resilient_parsing=True, terminal_width=100) as context:
                 parts += [f"## devloop {name}\n", f"```text\n{command.get_help(context)}\n```\n"]
     return "\n".join(parts)
@@ -113,7 +113,7 @@ def dsl_page() -> str:
             parts += [_fields_table([(field, "", text) for field, text in rows.items()])] if rows else []
     parts += ["## What arguments are\n"]
     for each in (devloop.Image, devloop.Service):
-        parts += [f"### `{each.__name__}`\n", inspect.getdoc(each).split("\n\n")[0] + "\n"]
+        parts += [f"### `{each.__name__}`\n", (inspect.getdoc(each) or "").split("\n\n")[0] + "\n"]
         members = [
             (name, "", (inspect.getdoc(member) or "").split("\n")[0])
             for name, member in vars(each).items()
