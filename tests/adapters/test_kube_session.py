@@ -88,6 +88,25 @@ async def test_an_expired_login_is_renewed_once(server: ApiServer) -> None:
     assert logins == ["token-0", "token-1"]
 
 
+async def test_cancelled_calls_take_nothing_away(server: ApiServer) -> None:
+    """A call that is cancelled at any moment leaves its place and its connection to the next one."""
+
+    async def log_in() -> Credentials:
+        raise AssertionError
+
+    async with Session(Credentials(server=server.url, tls=None, token="t"), log_in) as session:
+        for moment in range(200):  # from before the connection is asked for until after the answer
+            async with anyio.create_task_group() as tasks:
+                for _ in range(12):
+                    tasks.start_soon(session.call, "GET", "/api/v1/namespaces/default")
+                for _ in range(moment % 100):
+                    await anyio.lowlevel.checkpoint()
+                tasks.cancel_scope.cancel()
+        with anyio.fail_after(2):
+            assert (await session.call("GET", "/api/v1/namespaces/default")).good
+        await server.until(lambda server: len(server.open) <= 10)
+
+
 async def test_a_login_that_is_never_good_is_told(server: ApiServer, cluster: KubeCluster) -> None:
     server.override = lambda _: status(401, "Unauthorized")
     with pytest.raises(RefusedError, match="Unauthorized") as refused:

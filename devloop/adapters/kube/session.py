@@ -1,7 +1,7 @@
 """HTTP to one API server: short calls, streams and upgraded connections, each with devloop's own errors.
 
-Calls and streams have pools of their own, so that no number of open streams can hold up a call. It stands on httpcore
-alone: importing httpx takes longer than all of devloop's first requests. Nothing here knows a Kubernetes object.
+It stands on httpcore alone: importing httpx takes longer than all of devloop's first requests. Nothing here knows a
+Kubernetes object.
 """
 
 import json
@@ -15,8 +15,8 @@ from urllib.parse import urlencode
 import anyio
 import httpcore
 
+from devloop.adapters.kube.connections import Connections, Opened
 from devloop.adapters.kube.login import Credentials
-from devloop.adapters.kube.proxies import make_pool
 from devloop.errors import ToolError, UnreachableError
 
 __all__ = ["Answer", "Parameters", "RefusedError", "Session", "Stream", "refusal", "unreachable"]
@@ -25,8 +25,6 @@ Parameters = Sequence[tuple[str, str]] | Mapping[str, str]
 
 _CALL_TIMEOUT: Final = {"connect": 3.0, "read": 30.0, "write": 10.0}
 _STREAM_TIMEOUT: Final = {"connect": 3.0, "write": 10.0}
-_CALL_CONNECTIONS: Final = 10
-"""Few connections for calls: beyond these, the handshakes of a burst cost more than the waiting."""
 _ABOUT_OBJECT: Final = frozenset({400, 404, 409, 410, 500})
 _TRANSIENT: Final = frozenset({429, 502, 503, 504})
 # `identity`: unpacking costs more than a local connection saves.
@@ -90,11 +88,12 @@ class Stream:
         code: The HTTP status.
     """
 
-    def __init__(self, response: httpcore.Response, server: str) -> None:
-        self.code = response.status
-        self._response = response
+    def __init__(self, opened: Opened, server: str) -> None:
+        self.code = opened.response.status
+        self._opened = opened
+        self._response = opened.response
         self._server = server
-        self._chunks = response.aiter_stream().__aiter__()
+        self._chunks = opened.response.aiter_stream().__aiter__()
 
     @property
     def connection(self) -> Any:
@@ -126,9 +125,8 @@ class Stream:
         return b"".join(parts)
 
     async def aclose(self) -> None:
-        """Close the connection if the answer is not at its end."""
-        with anyio.move_on_after(1, shield=True):
-            await self._response.aclose()
+        """Close the connection."""
+        await self._opened.aclose()
 
 
 class Session:
@@ -178,8 +176,12 @@ class Session:
         headers = {"Content-Type": content_type} if content is not None else {}
         if accept:
             headers["Accept"] = accept
-        response = await self._send(method, path, parameters, headers, content)
-        return Answer(code=response.status, content=response.content)
+        opened = await self._send(
+            lambda: self._connections.call(
+                self._request(method, path, parameters, headers, content, timeout=_CALL_TIMEOUT)
+            )
+        )
+        return Answer(code=opened.response.status, content=opened.response.content)
 
     @asynccontextmanager
     async def stream(
@@ -190,50 +192,38 @@ class Session:
         Raises:
             UnreachableError: There is no server, or it cannot serve now.
         """
-        stream = Stream(await self._send("GET", path, parameters, headers or {}, None, streams=True), self.server)
+        opened = await self._send(
+            lambda: self._connections.open(
+                self._request("GET", path, parameters, headers or {}, None, timeout=_STREAM_TIMEOUT)
+            )
+        )
+        stream = Stream(opened, self.server)
         try:
             yield stream
         finally:
             await stream.aclose()
 
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        parameters: Parameters,
-        headers: Mapping[str, str],
-        content: bytes | None,
-        *,
-        streams: bool = False,
-    ) -> httpcore.Response:
-        async def send() -> httpcore.Response:
-            return await self._send_once(self._request(method, path, parameters, headers, content, streams), streams)
-
+    async def _send(self, send: Callable[[], Awaitable[Opened]]) -> Opened:
         used = self._credentials
-        response = await send()
-        if response.status == 401:
-            await response.aclose()
+        opened = await self._attempt(send)
+        if opened.response.status == 401:
+            await opened.aclose()
             await self._log_in_again(used)
-            response = await send()
-        if response.status in _TRANSIENT:
-            said = Answer(code=response.status, content=await response.aread())
-            await response.aclose()
-            raise unreachable(self.server, said.document().get("message") or f"HTTP status {response.status}")
-        return response
-
-    async def _send_once(self, request: httpcore.Request, streams: bool) -> httpcore.Response:  # noqa: FBT001
-        pool = self._streams if streams else self._calls
-        for last in (False, True):
+            opened = await self._attempt(send)
+        if opened.response.status in _TRANSIENT:
             try:
-                response = await pool.handle_async_request(request)
-                return response if streams else await _whole(response)
-            except (httpcore.ReadError, httpcore.WriteError, httpcore.RemoteProtocolError) as error:
-                # A kept connection that the server closed meanwhile. All our calls can be repeated.
-                if last:
-                    raise unreachable(self.server, error) from error
-            except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProxyError) as error:
-                raise unreachable(self.server, error) from error
-        raise AssertionError
+                content = await opened.response.aread()
+            finally:
+                await opened.aclose()
+            answer = Answer(code=opened.response.status, content=content)
+            raise unreachable(self.server, answer.document().get("message") or f"HTTP status {answer.code}")
+        return opened
+
+    async def _attempt(self, send: Callable[[], Awaitable[Opened]]) -> Opened:
+        try:
+            return await send()
+        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, httpcore.ProxyError) as error:
+            raise unreachable(self.server, error) from error
 
     def _request(
         self,
@@ -242,7 +232,8 @@ class Session:
         parameters: Parameters,
         headers: Mapping[str, str],
         content: bytes | None,
-        streams: bool,  # noqa: FBT001 - handed on
+        *,
+        timeout: Mapping[str, float],
     ) -> httpcore.Request:
         used = self._credentials
         url = httpcore.URL(used.server.rstrip("/") + path + (f"?{urlencode(parameters)}" if parameters else ""))
@@ -252,7 +243,7 @@ class Session:
             sent["Authorization"] = f"Bearer {used.token}"
         if content is not None:
             sent["Content-Length"] = str(len(content))
-        extensions: dict[str, Any] = {"timeout": _STREAM_TIMEOUT if streams else _CALL_TIMEOUT}
+        extensions: dict[str, Any] = {"timeout": timeout}
         if used.server_name:
             extensions["sni_hostname"] = used.server_name
         return httpcore.Request(method, url, headers=list(sent.items()), content=content, extensions=extensions)
@@ -263,20 +254,9 @@ class Session:
                 self._use(await self._renew())
 
     def _use(self, credentials: Credentials) -> None:
-        # Pools in use before are closed at the end only: their streams live on.
         self._credentials = credentials
-        self._calls = make_pool(credentials, connections=_CALL_CONNECTIONS)
-        self._streams = make_pool(credentials, connections=None)
-        self._closing.push_async_callback(self._calls.aclose)
-        self._closing.push_async_callback(self._streams.aclose)
-
-
-async def _whole(response: httpcore.Response) -> httpcore.Response:
-    try:
-        await response.aread()
-    finally:
-        await response.aclose()
-    return response
+        self._connections = Connections(credentials)
+        self._closing.push_async_callback(self._connections.aclose)
 
 
 def unreachable(server: str, reason: object) -> UnreachableError:
