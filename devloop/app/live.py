@@ -18,8 +18,8 @@ from devloop.app.options import UP, Options
 from devloop.app.planning import Planned, planned
 from devloop.app.workspace import Place, Workspace, place_of
 from devloop.core import reference
-from devloop.core.engine import Requested, State
 from devloop.core.plan import Mode
+from devloop.core.state import Requested, State
 from devloop.core.trace import Trace
 from devloop.dsl import Service
 from devloop.errors import InputErrors, ToolError

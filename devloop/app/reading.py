@@ -10,10 +10,10 @@ from anyio import to_thread
 from devloop.app.options import Options
 from devloop.app.planning import planned
 from devloop.app.workspace import Place, Workspace, place_of
-from devloop.core.engine import State
 from devloop.core.graph import Graph, ImageDetail
 from devloop.core.manifest import Manifest, to_yaml
 from devloop.core.plan import Mode
+from devloop.core.state import State
 from devloop.core.trace import Result
 from devloop.errors import InputErrors
 from devloop.events import Problem

@@ -13,11 +13,12 @@ import anyio
 from anyio import CancelScope, create_memory_object_stream, create_task_group, to_thread
 from anyio.abc import TaskGroup
 
-from devloop.core.engine import Decision, Input, Observed, PodsSeen, State, decide
+from devloop.core.engine import Decision, decide
 from devloop.core.graph import Graph
 from devloop.core.plan import Busy, Due, Idle, Step, Synced, UpToDate, Waiting, runs_by_itself
 from devloop.core.pods import Pod
 from devloop.core.runs import Cancel, Run, RunEnded, RunKey, Start
+from devloop.core.state import Input, Observed, PodsSeen, State
 from devloop.errors import InputErrors
 from devloop.events import (
     FilesChanged,

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from devloop.core.engine import Decision, PodsSeen, Requested, State, decide
+from devloop.core.engine import Decision, decide
 from devloop.core.plan import Mode, Synced, Waiting
 from devloop.core.runs import DONE, Cancel, Follow, Run, RunEnded, Start, Sync
+from devloop.core.state import PodsSeen, Requested, State
 from devloop.core.trace import UNSURE, Result
 from devloop.model import Digest, FileChange, Kind, NodeId, RelPath, RestartRule, RunRule
 from tests.core.world import (

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from devloop.core import digests
-from devloop.core.engine import Decision, Input, Observed, PodsSeen, State, decide
+from devloop.core.engine import Decision, decide
 from devloop.core.graph import Edge, Graph, ImageDetail, Node, ServiceDetail, SyncDetail
 from devloop.core.patterns import NO_IGNORE
 from devloop.core.plan import Mode
 from devloop.core.runs import DONE, Cancel, Follow, Make, Remove, Run, RunEnded, Start, Sync
+from devloop.core.state import Input, Observed, PodsSeen, State
 from devloop.core.syncing import FollowUp, Placement, Source, patterns
 from devloop.core.trace import Result
 from devloop.core.workloads import facts
