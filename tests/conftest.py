@@ -30,6 +30,9 @@ _OUTSIDE_MARKS = ("docker", "cluster", "e2e")
 settings.register_profile("devloop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("devloop")
 
+# A job in a script's background ignores Ctrl-C, and so would every devloop that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give tests that wait for a real engine or cluster more time than the others."""
