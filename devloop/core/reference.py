@@ -10,7 +10,7 @@ from typing import NoReturn
 from devloop.errors import InputError
 from devloop.model import Digest, ImageRef
 
-__all__ = ["normalise", "parse", "same_repository"]
+__all__ = ["full_repository", "normalise", "parse", "same_repository"]
 
 _DEFAULT_DOMAIN = "docker.io"
 _LONGEST_NAME = 255
@@ -47,17 +47,28 @@ def parse(text: str) -> ImageRef:
 
 def normalise(ref: ImageRef) -> ImageRef:
     """Return the full form that `docker` would pull: registry, `library/` and the tag `latest` written out."""
-    domain = ref.domain or _DEFAULT_DOMAIN
-    if domain == "index.docker.io":
-        domain = _DEFAULT_DOMAIN
-    path = f"library/{ref.path}" if domain == _DEFAULT_DOMAIN and "/" not in ref.path else ref.path
+    domain, path = _full_name(ref)
     tag = ref.tag if ref.tag or ref.digest else "latest"
     return replace(ref, domain=domain, path=path, tag=tag)
 
 
+def full_repository(ref: ImageRef) -> str:
+    """Return the repository with the registry and `library/` written out: equal for all that name the same one."""
+    domain, path = _full_name(ref)
+    return f"{domain}/{path}"
+
+
 def same_repository(a: ImageRef, b: ImageRef) -> bool:
     """Return whether both name the same repository, whatever their tags and digests."""
-    return normalise(a).repository == normalise(b).repository
+    return full_repository(a) == full_repository(b)
+
+
+def _full_name(ref: ImageRef) -> tuple[str, str]:
+    domain = ref.domain or _DEFAULT_DOMAIN
+    if domain == "index.docker.io":
+        domain = _DEFAULT_DOMAIN
+    path = f"library/{ref.path}" if domain == _DEFAULT_DOMAIN and "/" not in ref.path else ref.path
+    return domain, path
 
 
 def _split_domain(name: str) -> tuple[str | None, str]:

@@ -17,7 +17,7 @@ from devloop.errors import UnreachableError
 from devloop.events import RunProgressed
 from devloop.model import NodeId, RelPath
 from devloop.runtime.ports import Applied
-from devloop.runtime.render import images_named, manifests_of, with_images
+from devloop.runtime.render import by_repository, image_named, manifests_of, with_images
 from devloop.runtime.tools import Done, Tools, handles, references
 
 __all__ = ["deploy", "final_manifests", "rendered"]
@@ -66,11 +66,14 @@ async def final_manifests(
     manifests = rendered(node, graph, results, tools)
     detail = node.detail
     assert isinstance(detail, ServiceDetail)
-    restarted = {
-        image: references(graph, results)[image][0]
-        for image in detail.images
-        if tools.syncer is not None and image in graph.placements and graph.placements[image].restarts
-    }
+    known = references(graph, results)
+    restarted = by_repository(
+        {
+            image: known[image][0]
+            for image in detail.images
+            if tools.syncer is not None and image in graph.placements and graph.placements[image].restarts
+        }
+    )
     if not restarted:
         return manifests
     final = []
@@ -78,7 +81,7 @@ async def final_manifests(
         containers: dict[str, ImageCommand] = {}
         for workload in service_facts([manifest]).workloads:
             for container in workload.containers:
-                image = images_named(container.image or "", restarted)
+                image = image_named(container.image or "", restarted)
                 if image is not None:
                     config = await tools.builder.configuration(results[image].digest)
                     containers[container.name] = ImageCommand(entrypoint=config.entrypoint, command=config.command)

@@ -56,7 +56,8 @@ from devloop.runtime import images
 from devloop.runtime.ports import Devfile, Files
 from devloop.runtime.render import (
     all_in_folder,
-    images_named,
+    by_repository,
+    image_named,
     in_folder,
     manifests_of,
     placeholder_image,
@@ -187,6 +188,7 @@ class _Discovery:
         self._nodes: dict[NodeId, Node] = {}
         self._visiting: set[NodeId] = set()
         self._repositories = repositories
+        self._named = by_repository(repositories)
         self._objects: dict[ObjectKey, tuple[NodeId, Manifest]] = {}
         self.asked: list[Asked] = []
 
@@ -255,7 +257,7 @@ class _Discovery:
         edges = list(node.edges)
         bases: dict[str, NodeId] = {}
         for base in source.facts.bases if source.facts else ():
-            found = images_named(base.reference, self._repositories)
+            found = image_named(base.reference, self._named)
             if found is not None and source.dockerfile is not None:
                 bases[base.reference] = found
                 where = source.where(base.line)
@@ -272,7 +274,7 @@ class _Discovery:
 
     def _base_config(self, text: str) -> BaseConfig | None:
         """Return what a base image hands on, if it is one of the project's own."""
-        found = images_named(text, self._repositories)
+        found = image_named(text, self._named)
         base = self._visit(found) if found is not None else None
         detail = base.detail if base is not None else None
         return detail.facts.config if isinstance(detail, ImageDetail) and detail.facts is not None else None
@@ -287,7 +289,7 @@ class _Discovery:
         edges = list(node.edges)
         for manifest in manifests:
             for use in image_uses(manifest):
-                found = images_named(use.text, self._repositories)
+                found = image_named(use.text, self._named)
                 if found is not None:
                     edges.append(Edge(to=found, reason=f"image {use.text}", where=use.where))
         self._claim(node, manifests)

@@ -23,7 +23,8 @@ __all__ = [
     "TEMPLATE_SUFFIXES",
     "Read",
     "all_in_folder",
-    "images_named",
+    "by_repository",
+    "image_named",
     "in_folder",
     "manifests_of",
     "placeholder_image",
@@ -98,11 +99,12 @@ def with_images(manifests: tuple[Manifest, ...], images: Mapping[NodeId, tuple[I
         manifests: The objects.
         images: For each image node, the repository it is declared under and the reference to use.
     """
+    nodes = by_repository({each: repository for each, (repository, _) in images.items()})
     replaced = []
     for manifest in manifests:
         mapping = {}
         for use in image_uses(manifest):
-            node = images_named(use.text, {each: repository for each, (repository, _) in images.items()})
+            node = image_named(use.text, nodes)
             if node is not None:
                 mapping[use.text] = images[node][1]
         if mapping:
@@ -111,15 +113,26 @@ def with_images(manifests: tuple[Manifest, ...], images: Mapping[NodeId, tuple[I
     return tuple(replaced)
 
 
-def images_named(text: str, repositories: Mapping[NodeId, ImageRef]) -> NodeId | None:
-    """Return the image node that a reference names by its repository; a reference with a digest names none."""
+def by_repository(repositories: Mapping[NodeId, ImageRef]) -> dict[str, NodeId]:
+    """Return the image nodes by the full names of their repositories, as `image_named` looks them up."""
+    found: dict[str, NodeId] = {}
+    for node, repository in repositories.items():
+        found.setdefault(reference.full_repository(repository), node)
+    return found
+
+
+def image_named(text: str, nodes: Mapping[str, NodeId]) -> NodeId | None:
+    """Return the image node that a reference names by its repository; a reference with a digest names none.
+
+    Args:
+        text: The reference.
+        nodes: The nodes as `by_repository` gives them.
+    """
     try:
         ref = reference.parse(text)
     except InputError:
         return None
-    if ref.digest is not None:
-        return None
-    return next((node for node, known in repositories.items() if reference.same_repository(ref, known)), None)
+    return nodes.get(reference.full_repository(ref)) if ref.digest is None else None
 
 
 def placeholder_image(node: NodeId, repository: ImageRef) -> Image:
