@@ -13,14 +13,14 @@ from devloop.model import Digest, ImageRef
 __all__ = ["full_repository", "normalise", "parse", "same_repository"]
 
 _DEFAULT_DOMAIN = "docker.io"
-_LONGEST_NAME = 255
+_LONGEST_PATH = 255
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?\Z")
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*\Z")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 _DIGEST = re.compile(r"(?P<algorithm>sha256|sha384|sha512):(?P<hex>[a-f0-9]+)\Z")
 _HEX_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
-_IDENTIFIER = re.compile(r"[a-f0-9]{64}\Z")
+_IDENTIFIER = re.compile(r"(?:sha256:)?[a-f0-9]{64}\Z")
 
 
 def parse(text: str) -> ImageRef:
@@ -38,11 +38,12 @@ def parse(text: str) -> ImageRef:
         reason = f"`{tag}` is not a valid tag" if tag else "the tag is empty"
         _refuse(text, reason, "a tag has letters, digits, `_`, `.` and `-`, 128 at the most")
     _check_path(text, path)
-    if domain is None and _IDENTIFIER.match(path):
+    if _IDENTIFIER.match(text):
         _refuse(text, "an image is not named by its bare ID")
-    if len(f"{domain}/{path}" if domain else path) > _LONGEST_NAME:
-        _refuse(text, f"the name is longer than {_LONGEST_NAME} characters")
-    return ImageRef(domain=domain, path=path, tag=tag if colon else None, digest=Digest(digest) if at else None)
+    ref = ImageRef(domain=domain, path=path, tag=tag if colon else None, digest=Digest(digest) if at else None)
+    if len(normalise(ref).path) > _LONGEST_PATH:
+        _refuse(text, f"the repository's name is longer than {_LONGEST_PATH} characters")
+    return ref
 
 
 def normalise(ref: ImageRef) -> ImageRef:
