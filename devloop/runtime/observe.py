@@ -16,7 +16,16 @@ from devloop.errors import InputError
 from devloop.model import Digest, NodeId, RelPath
 from devloop.runtime.discover import Project
 from devloop.runtime.ports import Files, Hint, PathsHint, RescanHint, Watcher
-from devloop.runtime.selection import Selection, below, keep_directory, roots, selections
+from devloop.runtime.selection import (
+    FileTable,
+    Readers,
+    Selection,
+    keep_directory,
+    lies_in,
+    outermost,
+    roots,
+    selections,
+)
 
 __all__ = ["Observation", "Observer"]
 
@@ -57,8 +66,9 @@ class _Known:
     graph: Graph = field(default_factory=Graph)
     last_good: dict[NodeId, Node] = field(default_factory=dict)
     selected: tuple[Selection, ...] = ()
+    readers: Readers = field(default_factory=Readers)
     keep: Callable[[RelPath], bool] = lambda _: False
-    table: dict[RelPath, Digest] = field(default_factory=dict)
+    table: FileTable = field(default_factory=FileTable)
     files: dict[NodeId, dict[RelPath, Digest]] = field(default_factory=dict)
 
 
@@ -169,7 +179,7 @@ class Observer:
             if project.errors and any(path.endswith(".py") for path in hint.paths):
                 return True  # the module that was missing may have come
             named = hint.paths
-            suspects = [path for path in project.read if path in named or any(below(path, each) for each in named)]
+            suspects = [path for path in project.read if lies_in(path, named)]
         return any(self._text_digest(path) != project.read[path] for path in suspects)
 
     def _text_digest(self, path: RelPath) -> Digest:
@@ -195,11 +205,13 @@ class Observer:
         known.last_good = {**known.last_good, **good}
         before = {(each.node, each.folder): each for each in known.selected}
         known.selected = selections(known.graph, known.last_good)
+        known.readers = Readers(known.selected)
         self._watch_definitions()
-        for each in known.selected:
-            earlier = before.get((each.node, each.folder))
-            if earlier is None or earlier.signature != each.signature:
-                self._select(each.node)
+        self._select(
+            each.node
+            for each in known.selected
+            if (earlier := before.get((each.node, each.folder))) is None or earlier.signature != each.signature
+        )
         wanted = {each.node for each in known.selected}
         known.files = {node: files for node, files in known.files.items() if node in wanted}
 
@@ -213,34 +225,29 @@ class Observer:
         """Look at every file; return those that changed."""
         known = self._known
         table: dict[RelPath, Digest] = {}
-        folders = sorted({each.folder for each in known.selected})
-        outermost = [each for each in folders if not any(each != other and below(each, other) for other in folders)]
-        for folder in outermost:
+        for folder in outermost(each.folder for each in known.selected):
             if self._files.is_directory(RelPath(folder)):
                 table.update(self._files.scan(RelPath(folder), known.keep))
             else:
                 found = self._files.look_again({RelPath(folder)}, (), known.keep)
                 table.update({path: digest for path, digest in found.items() if digest is not None})
-        changed = {path for path, digest in table.items() if known.table.get(path) != digest}
-        changed |= known.table.keys() - table.keys()
-        known.table = table
-        for node in {each.node for each in known.selected}:
-            self._select(node)
+        before = known.table.digests
+        changed = {path for path, digest in table.items() if before.get(path) != digest}
+        changed |= before.keys() - table.keys()
+        known.table = FileTable(table)
+        self._select(each.node for each in known.selected)
         self._files.save()
         return tuple(sorted(changed))
 
     def _look_again(self, hint: PathsHint) -> tuple[tuple[RelPath, ...], dict[NodeId, frozenset[RelPath]]]:
         """Look at the named files; return those that changed and that some node reads, and what of all a node reads."""
         known = self._known
-        relevant = frozenset(path for path in hint.paths if any(below(path, each.folder) for each in known.selected))
-        found = self._files.look_again(relevant, known.table.keys(), known.keep) if relevant else {}
+        relevant = frozenset(path for path in hint.paths if any(known.readers.around(path)))
+        table = known.table.digests
+        found = self._files.look_again(relevant, table.keys(), known.keep) if relevant else {}
         touched = self._read_by_nodes(hint.paths | found.keys())
-        changed = {path: digest for path, digest in found.items() if known.table.get(path) != digest}
-        for path, digest in changed.items():
-            if digest is None:
-                known.table.pop(path, None)
-            else:
-                known.table[path] = digest
+        changed = {path: digest for path, digest in found.items() if table.get(path) != digest}
+        known.table.apply(changed)
         concerned = self._apply(changed)
         return tuple(sorted(concerned)), touched
 
@@ -248,8 +255,9 @@ class Observer:
         """Return for each node which of the paths it reads, as a file or as a definition."""
         paths = frozenset(paths)
         found = {node.id: set(paths & node.recipe.keys()) for node in self._known.graph.nodes.values()}
-        for each in self._known.selected:
-            found[each.node] |= {path for path in paths if below(path, each.folder) and each.wants(path)}
+        for path in paths:
+            for each in self._known.readers.of(path):
+                found[each.node].add(path)
         return {node: frozenset(read) for node, read in found.items() if read}
 
     def _all_files(self) -> dict[NodeId, frozenset[RelPath]]:
@@ -262,11 +270,10 @@ class Observer:
         """Bring the nodes' files up to date; return the paths that some node reads."""
         concerned: set[RelPath] = set()
         updates: dict[NodeId, dict[RelPath, Digest | None]] = {}
-        for each in self._known.selected:
-            for path, digest in changed.items():
-                if below(path, each.folder) and each.wants(path):
-                    updates.setdefault(each.node, {})[path] = digest
-                    concerned.add(path)
+        for path, digest in changed.items():
+            for each in self._known.readers.of(path):
+                updates.setdefault(each.node, {})[path] = digest
+                concerned.add(path)
         for node, update in updates.items():
             files = dict(self._known.files.get(node, {}))
             for path, digest in update.items():
@@ -277,11 +284,11 @@ class Observer:
             self._known.files[node] = files
         return concerned
 
-    def _select(self, node: NodeId) -> None:
-        """Make the node's files anew from the table."""
-        own = [each for each in self._known.selected if each.node == node]
-        self._known.files[node] = {
-            path: digest
-            for path, digest in self._known.table.items()
-            if any(below(path, each.folder) and each.wants(path) for each in own)
-        }
+    def _select(self, nodes: Iterable[NodeId]) -> None:
+        """Make the nodes' files anew from the table."""
+        made: dict[NodeId, dict[RelPath, Digest]] = {node: {} for node in nodes}
+        for each in self._known.selected:
+            if each.node in made:
+                files = self._known.table.below(each.folder)
+                made[each.node].update((path, digest) for path, digest in files if each.wants(path))
+        self._known.files.update(made)

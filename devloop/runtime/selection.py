@@ -1,15 +1,28 @@
 """Which files each node reads, and which folders therefore have to be looked at and watched."""
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from devloop.core.graph import Graph, ImageDetail, Node, SyncDetail, TaskDetail
 from devloop.core.patterns import IgnoreRules
-from devloop.model import CopyRule, ImageSpec, NodeId, RelPath
+from devloop.core.sources import table_of
+from devloop.model import CopyRule, Digest, ImageSpec, NodeId, RelPath
 from devloop.runtime.render import in_folder
 
-__all__ = ["Selection", "below", "inside", "keep_directory", "roots", "selections"]
+__all__ = [
+    "FileTable",
+    "Readers",
+    "Selection",
+    "below",
+    "inside",
+    "keep_directory",
+    "lies_in",
+    "outermost",
+    "roots",
+    "selections",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +44,66 @@ class Selection:
     may_want_below: Callable[[str], bool]
 
 
+class Readers:
+    """All selections, found by the path that they may read: with many nodes, few have to do with any one path.
+
+    Args:
+        selected: The selections.
+    """
+
+    def __init__(self, selected: Iterable[Selection] = ()) -> None:
+        self._by_folder: dict[str, list[Selection]] = {}
+        for each in selected:
+            self._by_folder.setdefault(each.folder, []).append(each)
+
+    def around(self, path: str) -> Iterator[Selection]:
+        """Yield the selections whose folder is the path or lies above it, whether or not they want it."""
+        for folder in _folders_of(path):
+            yield from self._by_folder.get(folder, ())
+
+    def of(self, path: str) -> Iterator[Selection]:
+        """Yield the selections that read this file."""
+        return (each for each in self.around(path) if each.wants(path))
+
+
+class FileTable:
+    """The digests of all files that were looked at, found by path and by folder.
+
+    Args:
+        digests: The digest of each file.
+    """
+
+    def __init__(self, digests: Mapping[RelPath, Digest] | None = None) -> None:
+        self.digests: dict[RelPath, Digest] = dict(digests or {})
+        self._ordered: list[RelPath] | None = None
+
+    def apply(self, changed: Mapping[RelPath, Digest | None]) -> None:
+        """Take over the digests of the files that changed; None for those that are gone."""
+        for path, digest in changed.items():
+            if (digest is None) == (path in self.digests):
+                self._ordered = None
+            if digest is None:
+                self.digests.pop(path, None)
+            else:
+                self.digests[path] = digest
+
+    def below(self, folder: str) -> Iterator[tuple[RelPath, Digest]]:
+        """Yield the files below a folder, sorted by path, with their digests; a file lies below itself."""
+        if self._ordered is None:
+            self._ordered = sorted(self.digests)
+        ordered = self._ordered
+        if folder == ".":
+            yield from ((path, self.digests[path]) for path in ordered if below(path, folder))
+            return
+        if (itself := RelPath(folder)) in self.digests:
+            yield itself, self.digests[itself]
+        for index in range(bisect_left(ordered, f"{folder}/"), len(ordered)):
+            path = ordered[index]
+            if not path.startswith(f"{folder}/"):
+                return
+            yield path, self.digests[path]
+
+
 def selections(graph: Graph, last_good: Mapping[NodeId, Node]) -> tuple[Selection, ...]:
     """Return what all nodes read; a node with mistakes reads what it did when it was good."""
     good = {each.id: each if each.detail is not None else last_good.get(each.id) for each in graph.nodes.values()}
@@ -39,18 +112,15 @@ def selections(graph: Graph, last_good: Mapping[NodeId, Node]) -> tuple[Selectio
 
 def roots(selected: Iterable[Selection], definitions: Iterable[str]) -> tuple[RelPath, ...]:
     """Return the folders to watch: the project's root and what lies outside of it, none inside another."""
-    outside = {each.folder for each in selected if each.folder.startswith("..")}
-    outside |= {posixpath.dirname(path) for path in definitions if path.startswith("..")}
-    found: list[str] = ["."]
-    for folder in sorted(outside):
-        if not any(below(folder, each) for each in found[1:]):
-            found.append(folder)
-    return tuple(RelPath(each) for each in found)
+    outside = {each.folder for each in selected if _is_outside(each.folder)}
+    outside |= {posixpath.dirname(path) for path in definitions if _is_outside(path)}
+    return tuple(RelPath(each) for each in (".", *outermost(outside)))
 
 
 def keep_directory(selected: Iterable[Selection], definitions: Iterable[str]) -> Callable[[RelPath], bool]:
     """Return whether a folder can hold anything that some node reads, or a definition file."""
     selected = tuple(selected)
+    readers = Readers(selected)
     needed = {parent for path in definitions for parent in _parents(path)}
     needed |= {parent for each in selected for parent in (each.folder, *_parents(each.folder))}
     memory: dict[str, bool] = {}
@@ -58,9 +128,7 @@ def keep_directory(selected: Iterable[Selection], definitions: Iterable[str]) ->
     def keep(directory: RelPath) -> bool:
         known = memory.get(directory)
         if known is None:
-            known = directory in needed or any(
-                below(directory, each.folder) and each.may_want_below(directory) for each in selected
-            )
+            known = directory in needed or any(each.may_want_below(directory) for each in readers.around(directory))
             memory[directory] = known
         return known
 
@@ -69,7 +137,20 @@ def keep_directory(selected: Iterable[Selection], definitions: Iterable[str]) ->
 
 def below(path: str, folder: str) -> bool:
     """Return whether the path is the folder or lies below it."""
-    return (folder == "." and not path.startswith("..")) or path == folder or path.startswith(folder + "/")
+    return (folder == "." and not _is_outside(path)) or path == folder or path.startswith(folder + "/")
+
+
+def lies_in(path: str, folders: Container[str]) -> bool:
+    """Return whether the path is one of many folders or lies below one."""
+    return any(each in folders for each in _folders_of(path))
+
+
+def outermost(folders: Iterable[str]) -> tuple[str, ...]:
+    """Return the folders that lie in none of the others, sorted."""
+    every = frozenset(folders)
+    return tuple(
+        sorted(each for each in every if every.isdisjoint(above for above in _folders_of(each) if above != each))
+    )
 
 
 def _of_node(node: Node, good: Mapping[NodeId, Node | None]) -> Iterator[Selection]:
@@ -104,14 +185,15 @@ def _of_node(node: Node, good: Mapping[NodeId, Node | None]) -> Iterator[Selecti
 def _of_context(node: Node, detail: ImageDetail) -> Selection:
     facts, ignore, context = detail.facts, detail.ignore, detail.context
     assert facts is not None
+    table = table_of(facts.sources)
 
     def wants(path: str) -> bool:
         inner = inside(path, context)
-        return bool(facts.selects(inner)) and not ignore.excludes(inner)
+        return bool(table.selects(inner)) and not ignore.excludes(inner)
 
     def may_want_below(directory: str) -> bool:
         inner = inside(directory, context)
-        return not inner or (facts.reads_below(inner) and ignore.may_contain_included(inner))
+        return not inner or (table.reads_below(inner) and ignore.may_contain_included(inner))
 
     return Selection(
         node=node.id,
@@ -145,7 +227,7 @@ def _by_patterns(node: Node, patterns: IgnoreRules) -> Iterator[Selection]:
     def may_want_below(directory: str) -> bool:
         return any(below(directory, start) or below(start, directory) for start in starts)
 
-    outside = {start for start in starts if start.startswith("..")}
+    outside = {start for start in starts if _is_outside(start)}
     for folder in [".", *sorted(outside)] if len(outside) < len(starts) else sorted(outside):
         yield Selection(
             node=node.id,
@@ -177,6 +259,20 @@ def _parents(path: str) -> Iterator[str]:
     while path := posixpath.dirname(path):
         yield path
     yield "."
+
+
+def _folders_of(path: str) -> Iterator[str]:
+    """Yield the folders that the path lies below, itself first: all for which `below` holds."""
+    outside = _is_outside(path)
+    while path and path != ".":
+        yield path
+        path = path.rpartition("/")[0]
+    if not outside:
+        yield "."
+
+
+def _is_outside(path: str) -> bool:
+    return path == ".." or path.startswith("../")
 
 
 def _always(_path: str) -> bool:

@@ -5,8 +5,18 @@ from pathlib import Path
 import pytest
 
 from devloop.core.graph import Graph
-from devloop.model import Kind, NodeId, RelPath
-from devloop.runtime.selection import Selection, below, inside, keep_directory, roots, selections
+from devloop.model import Digest, Kind, NodeId, RelPath
+from devloop.runtime.selection import (
+    FileTable,
+    Readers,
+    Selection,
+    below,
+    inside,
+    keep_directory,
+    outermost,
+    roots,
+    selections,
+)
 from tests.runtime.projects import discovered, write
 
 IMAGE = NodeId(Kind.IMAGE, "api")
@@ -149,3 +159,72 @@ def test_a_node_with_mistakes_reads_what_it_did_before(tmp_path: Path) -> None:
 
 def test_without_nodes_nothing_is_read() -> None:
     assert selections(Graph(), {}) == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "around"),
+    [
+        ("a/b/c", {"a/b", "a", "."}),
+        ("a", {"a", "."}),
+        (".", {"."}),
+        ("../x/y", {"../x", ".."}),
+        ("..data/x", {"..data", "."}),
+        ("ab", {"."}),
+    ],
+)
+def test_readers_are_found_by_the_folders_around_a_path(path: str, around: set[str]) -> None:
+    folders = ("a", "a/b", ".", "..", "../x", "..data")
+    readers = Readers(_reader(each) for each in folders)
+
+    assert {each.folder for each in readers.around(path)} == around
+    assert {each for each in folders if below(path, each)} == around
+
+
+def test_only_readers_that_want_the_file_read_it() -> None:
+    readers = Readers([_reader(".", wants="a/x"), _reader("a", wants="a/y")])
+
+    assert [each.folder for each in readers.of("a/y")] == ["a"]
+
+
+def test_a_table_of_files_gives_those_below_a_folder_and_follows_changes() -> None:
+    digest = Digest("1")
+    table = FileTable({RelPath(path): digest for path in ("a/x", "a.b", "a/y/z", "ab", "../o", "a0")})
+
+    assert [path for path, _ in table.below("a")] == ["a/x", "a/y/z"]
+    assert [path for path, _ in table.below("a.b")] == ["a.b"]
+    assert {path for path, _ in table.below(".")} == {"a/x", "a.b", "a/y/z", "ab", "a0"}
+    assert [path for path, _ in table.below("..")] == ["../o"]
+
+    table.apply({RelPath("a/x"): None, RelPath("a/new"): Digest("2"), RelPath("ab"): Digest("2")})
+
+    assert dict(table.below("a")) == {"a/new": "2", "a/y/z": "1"}
+    assert dict(table.below("ab")) == {"ab": "2"}
+
+
+def test_of_nested_folders_the_outermost_are_looked_at() -> None:
+    assert outermost(["a/b", "a", "ab", "../x/y", "../x"]) == ("../x", "a", "ab")
+    assert outermost(["a", ".", "../x"]) == (".", "../x")
+
+
+def test_a_file_whose_name_begins_with_two_dots_is_part_of_the_project(tmp_path: Path) -> None:
+    found = selected(
+        tmp_path,
+        {
+            "devfile.py": "@image('.')\ndef api_image(): ...\n",
+            "Dockerfile": "FROM scratch\nCOPY . /app/\n",
+            "..data/x": "",
+        },
+    )
+
+    assert reads(found, "..data/x")
+    assert keep_directory(found, ())(RelPath("..data"))
+
+
+def _reader(folder: str, wants: str | None = None) -> Selection:
+    return Selection(
+        node=IMAGE,
+        folder=folder,
+        signature=folder,
+        wants=lambda path: wants in {None, path},
+        may_want_below=lambda _: True,
+    )
