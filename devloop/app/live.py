@@ -16,18 +16,19 @@ from devloop.app.delivering import LateDelivery
 from devloop.app.lean import import_httpx
 from devloop.app.options import UP, Options
 from devloop.app.planning import Planned, planned
+from devloop.app.remembered import still_there
 from devloop.app.workspace import Place, Workspace, place_of
-from devloop.core import reference
 from devloop.core.plan import Mode
 from devloop.core.state import Requested, State
 from devloop.core.trace import Trace
 from devloop.dsl import Service
-from devloop.errors import InputErrors, ToolError
-from devloop.events import Event, PodOutput, PortClosed, PortOpened, Problem, ProjectRejected, problems
+from devloop.errors import InputErrors, ToolError, UnreachableError
+from devloop.events import Event, Noted, PodOutput, PortClosed, PortOpened, Problem, ProjectRejected, problems
 from devloop.model import Kind, NodeId, ObjectKey, RelPath
 from devloop.runtime.bus import Bus
 from devloop.runtime.journal import Journal
 from devloop.runtime.loop import Loop, Surroundings
+from devloop.runtime.outages import outlast
 from devloop.runtime.ports import Cluster, Loaded, LogLine, PathsHint, PortState
 from devloop.runtime.render import service_handle
 from devloop.runtime.tools import Tools, urls_of
@@ -266,9 +267,18 @@ class Session(AsyncContextManagerMixin):
             tools, around = await self._with_streams(stack, tools, around, cluster)
         saved = await to_thread.run_sync(around.store.load)
         self.journal.remember(saved.decisions)
-        traces = await _still_there(saved.traces, tools)
+        traces = await self._still_there(saved.traces, tools)
         state = State(mode=options.mode, traces=traces, held=saved.held)
         return Loop(state, workspace.observer(place.namespace), tools, around, bus)
+
+    async def _still_there(self, traces: Mapping[NodeId, Trace], tools: Tools) -> Mapping[NodeId, Trace]:
+        """Return the traces whose results still exist; a loop waits for an engine or a cluster that does not answer."""
+        if self.options.mode.once:
+            return await still_there(traces, tools)
+        return await outlast(lambda: still_there(traces, tools), self._tell_outage)
+
+    def _tell_outage(self, error: UnreachableError) -> None:
+        self.bus.emit(Noted(message=f"{error.message}; waiting for it", hint=error.hint))
 
     async def _open_cluster(self, stack: AsyncExitStack, project: str, place: Place) -> "KubeCluster":
         import_httpx()
@@ -327,25 +337,3 @@ class Session(AsyncContextManagerMixin):
         else:
             hint = f"end that program, or choose another port in the @service of `{node.name}`"
             self.bus.emit(PortClosed(node=node, local=local, problem=Problem(message=state.error, hint=hint)))
-
-
-async def _still_there(traces: Mapping[NodeId, Trace], tools: Tools) -> dict[NodeId, Trace]:
-    """Return the traces whose results still exist: an image may have been removed from the engine or the cluster."""
-    kept: dict[NodeId, Trace] = {}
-
-    async def look(node: NodeId, trace: Trace) -> None:
-        image = trace.result.digest
-        if tools.delivery is None:
-            there = await tools.builder.resolve(trace.result.ref) == image
-        else:
-            there = await tools.delivery.has(image, reference.parse(trace.result.ref))
-        if there:
-            kept[node] = trace
-
-    async with create_task_group() as tasks:
-        for node, trace in traces.items():
-            if node.kind is Kind.IMAGE:
-                tasks.start_soon(look, node, trace)
-            else:
-                kept[node] = trace
-    return kept

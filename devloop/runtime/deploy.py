@@ -1,9 +1,6 @@
 """The deploy worker: renders a service with the built images, applies it, and waits until it is ready."""
 
 from collections.abc import Mapping
-from typing import Final
-
-import anyio
 
 from devloop.core import digests
 from devloop.core.graph import Graph, Node, ServiceDetail
@@ -13,7 +10,6 @@ from devloop.core.runs import Make, Run
 from devloop.core.supervisor import ImageCommand, supervised
 from devloop.core.trace import Result
 from devloop.core.workloads import facts as service_facts
-from devloop.errors import UnreachableError
 from devloop.events import RunProgressed
 from devloop.model import NodeId, RelPath
 from devloop.runtime.ports import Applied
@@ -21,9 +17,6 @@ from devloop.runtime.render import by_repository, image_named, manifests_of, wit
 from devloop.runtime.tools import Done, Tools, handles, references
 
 __all__ = ["deploy", "final_manifests", "rendered"]
-
-_FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 2.0
 
 
 async def deploy(run: Run, node: Node, graph: Graph, tools: Tools) -> Done:
@@ -33,11 +26,11 @@ async def deploy(run: Run, node: Node, graph: Graph, tools: Tools) -> Done:
         InputErrors: The manifests cannot be rendered with the built images.
         RolloutError: The rollout failed.
         ToolError: The cluster refused an object.
-        UnreachableError: It could not be reached, and the session does not go on trying.
+        UnreachableError: It could not be reached.
     """
     assert isinstance(run.work, Make)
     manifests = await final_manifests(node, graph, tools, run.work.results)
-    applied = await _apply(run, node, tools, manifests)
+    applied = await tools.target.apply(node.id.name, manifests)
 
     def report(state: Progressing | Failing) -> None:
         tools.emit(RunProgressed(node=node.id, run=run.number, message=state.message))
@@ -87,19 +80,6 @@ async def final_manifests(
                     containers[container.name] = ImageCommand(entrypoint=config.entrypoint, command=config.command)
         final.append(supervised(manifest, containers) if containers else manifest)
     return tuple(final)
-
-
-async def _apply(run: Run, node: Node, tools: Tools, manifests: tuple[Manifest, ...]) -> Applied:
-    pause = _FIRST_PAUSE
-    while True:
-        try:
-            return await tools.target.apply(node.id.name, manifests)
-        except UnreachableError as error:
-            if not tools.persistent:
-                raise
-            tools.emit(RunProgressed(node=node.id, run=run.number, message=f"{error.message}; trying again"))
-            await anyio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
 
 
 def _summary(applied: Applied) -> str:

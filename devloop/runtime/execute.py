@@ -4,6 +4,7 @@ Expected failures become values here; anything else is a bug and ends the sessio
 """
 
 import time
+from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 from anyio import to_thread
@@ -12,11 +13,12 @@ from devloop.core.graph import Graph
 from devloop.core.runs import DONE, Follow, Make, Remove, Run, RunEnded, Sync
 from devloop.core.syncing import FollowUp
 from devloop.core.trace import Result
-from devloop.errors import DevloopError, ToolError
+from devloop.errors import DevloopError, ToolError, UnreachableError
 from devloop.events import Noted, RunCancelled, RunFailed, RunOutput, RunProgressed, RunStarted, RunSucceeded, problems
 from devloop.model import ForwardRule, Kind, PullRule, RestartRule, RunRule
 from devloop.runtime.build import build
 from devloop.runtime.deploy import deploy
+from devloop.runtime.outages import outlast
 from devloop.runtime.ports import ContainerLostError, Syncer, SyncRefusedError
 from devloop.runtime.pull import unpack
 from devloop.runtime.tasks import run_task
@@ -40,19 +42,7 @@ async def execute(
     started = time.monotonic()
     tools.emit(RunStarted(node=run.key.node, run=run.number, action=run.action, reasons=run.reasons))
     try:
-        match run.work:
-            case Make():
-                done = await _make(run, graph, tools, before, forwards)
-                ended = RunEnded(number=run.number, result=done.result)
-            case Remove():
-                removed = await tools.target.remove({run.key.node.name})
-                done = Done(summary=", ".join(str(each) for each in removed) or "nothing", changed=bool(removed))
-                ended = RunEnded(number=run.number, result=DONE)
-            case Sync():
-                done, ended = await _sync(run, run.work, _syncer(tools))
-            case Follow():
-                done = await _follow(run, run.work, tools)
-                ended = RunEnded(number=run.number, result=DONE)
+        done, ended = await _through_outages(run, tools, lambda: _work(run, graph, tools, before, forwards))
     except DevloopError as error:
         return _failed(run, tools, error, time.monotonic() - started)
     seconds = time.monotonic() - started
@@ -67,6 +57,38 @@ async def execute(
         )
     )
     return ended
+
+
+async def _through_outages(
+    run: Run, tools: Tools, work: Callable[[], Awaitable[tuple[Done, RunEnded]]]
+) -> tuple[Done, RunEnded]:
+    """Do the work; in a session that goes on, an engine or a cluster that does not answer is waited for."""
+    if not tools.persistent or not isinstance(run.work, Make | Remove):
+        return await work()
+
+    def tell(error: UnreachableError) -> None:
+        tools.emit(RunProgressed(node=run.key.node, run=run.number, message=f"{error.message}; trying again"))
+
+    return await outlast(work, tell)
+
+
+async def _work(
+    run: Run, graph: Graph, tools: Tools, before: Result | None, forwards: tuple[ForwardRule, ...]
+) -> tuple[Done, RunEnded]:
+    match run.work:
+        case Make():
+            done = await _make(run, graph, tools, before, forwards)
+            return done, RunEnded(number=run.number, result=done.result)
+        case Remove():
+            removed = await tools.target.remove({run.key.node.name})
+            done = Done(summary=", ".join(str(each) for each in removed) or "nothing", changed=bool(removed))
+        case Sync():
+            return await _sync(run, run.work, _syncer(tools))
+        case Follow():
+            done = await _follow(run, run.work, tools)
+        case _:
+            assert_never(run.work)
+    return done, RunEnded(number=run.number, result=DONE)
 
 
 async def _make(run: Run, graph: Graph, tools: Tools, before: Result | None, forwards: tuple[ForwardRule, ...]) -> Done:

@@ -29,7 +29,7 @@ class Tools:
         cluster: Where services run; None where nothing is deployed.
         syncer: Copies files into containers; None where nothing is synced.
         patience: Seconds that a failing rollout may take to mend itself.
-        persistent: Whether to go on trying while the cluster cannot be reached.
+        persistent: Whether to go on trying while the engine or the cluster cannot be reached.
         no_cache: Whether to build from nothing.
         pull: Whether to ask registries for newer base images.
     """

@@ -3,7 +3,7 @@
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from tests.e2e.driver import Event
 from tests.e2e.project import Project, web
 from tests.outside import eventually
 
@@ -165,15 +166,30 @@ def test_logs_and_forwards_go_on_after_an_outage(project: Project, wire: Wire) -
     eventually(the_new_pod_logs_a_request, every=0.2)
 
 
-def test_an_outage_at_the_start_is_told(project: Project, wire: Wire) -> None:
+def says(ending: str) -> Callable[[Event], bool]:
+    return lambda event: "does not answer" in event["message"] and event["message"].endswith(ending)
+
+
+def test_an_outage_at_the_start_is_told_and_outlasted(project: Project, wire: Wire) -> None:
     web(project)
     wire.cut()
     loop = project.up()
-    code_or_wait = eventually(lambda: loop.process.poll() is not None or loop.mark() > 0, within=30)
-    assert code_or_wait
-    if loop.process.poll() is None and not any(event["type"] == "Stopped" for event in loop.events):
-        wire.mend()
-        project.shows(project.url, "one")
-    else:
-        assert loop.ended() == 1
-        assert any(line.startswith("error: ") for line in loop.errors)
+    loop.wait("RunProgressed", within=30, node="service:web", where=says("; trying again"))
+    wire.mend()
+    project.shows(project.url, "one")
+
+
+def test_an_outage_at_the_start_of_what_ran_before_is_told_and_outlasted(project: Project, wire: Wire) -> None:
+    web(project)
+    loop = project.up()
+    loop.settles()
+    assert loop.stop() == 130
+    before = project.identity()
+    wire.cut()
+    loop = project.up()
+    loop.wait("Noted", within=30, where=says("; waiting for it"))
+    wire.mend()
+    loop.settles()
+    assert project.identity() == before
+    project.shows(project.url, "one")
+    assert not [event for event in loop.events if event["type"] == "RunStarted" and event["action"] == "build"]

@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 
 from devloop.core import digests
-from devloop.errors import ToolError
+from devloop.errors import ToolError, UnreachableError
 from devloop.model import Digest, ImageRef
 from devloop.runtime.ports import BuildLog, BuildProgress, BuildRequest, BuildStep, ImageConfig
 
@@ -49,6 +49,7 @@ class FakeBuilder:
         self.used: set[Digest] = set()
         self._content = content
         self._configuration = configuration or _configuration
+        self.reachable = True
         self._held: dict[str, anyio.Event] = {}
         self._failing: dict[str, ToolError] = {}
         self._changed = anyio.Event()
@@ -83,6 +84,8 @@ class FakeBuilder:
     # --- the port ---
 
     async def build(self, request: BuildRequest, report: Callable[[BuildProgress], None]) -> Digest:
+        if not self.reachable:
+            raise UnreachableError("the engine does not answer")
         self.requests.append(request)
         self.running.append(request)
         content = self._content(request)  # as it is now: what changes while the build runs is not in it

@@ -12,6 +12,7 @@ from devloop.events import (
     ProjectRejected,
     RunCancelled,
     RunFailed,
+    RunProgressed,
     RunStarted,
     RunSucceeded,
     Settled,
@@ -614,3 +615,28 @@ async def test_what_was_found_out_is_kept_even_when_the_session_is_cancelled() -
         await session.next(RunSucceeded, lambda event: event.action == "build")
 
     assert list(session.store.saved.traces) == [NodeId(Kind.IMAGE, "api")]
+
+
+# --- outages -----------------------------------------------------------------------------------------------------
+
+
+async def test_an_engine_or_a_cluster_that_does_not_answer_is_waited_for() -> None:
+    session = FakeSession(PROJECT)
+    session.builder.reachable = session.cluster.reachable = False
+    async with session.running():
+        waiting = await session.next(RunProgressed)
+        assert waiting.message == "the engine does not answer; trying again"
+        session.builder.reachable = True
+        waiting = await session.next(RunProgressed, lambda event: event.node == NodeId(Kind.SERVICE, "api"))
+        assert waiting.message == "the cluster does not answer; trying again"
+        session.cluster.reachable = True
+        assert (await session.settled()).failed == ()
+    assert session.told(RunFailed) == []
+
+
+async def test_a_session_that_ends_by_itself_does_not_wait_for_an_engine() -> None:
+    session = FakeSession(PROJECT, mode=CI)
+    session.builder.reachable = False
+    assert not await session.run()
+    (failed,) = session.told(RunFailed)
+    assert failed.problems[0].message == "the engine does not answer"
