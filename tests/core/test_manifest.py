@@ -86,7 +86,7 @@ def test_the_items_of_a_typed_list_need_not_repeat_its_kind() -> None:
                 "k8s/api.yaml:5:33: `debug` in `metadata.labels` must be text, not the truth value `true`",
             ],
         ),
-        ("a: [", ["k8s/api.yaml:1: invalid YAML: did not find expected node content while parsing a flow node"]),
+        ("a: [", ["k8s/api.yaml:1:5: invalid YAML: did not find expected node content while parsing a flow node"]),
     ],
 )
 def test_all_mistakes_are_told_together_with_line_and_column(text: str, messages: list[str]) -> None:

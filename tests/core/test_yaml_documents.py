@@ -111,9 +111,45 @@ def test_json_is_read_with_tabs_and_surrogate_pairs() -> None:
     assert _value('{\n\t"a": [1, 2.5, null],\n\t"b": "\\ud83d\\ude00 \\/"\n}') == {"a": [1, 2.5, None], "b": "😀 /"}
 
 
+def test_json_texts_one_after_another_are_documents() -> None:
+    documents = parse_documents('{"a": 1}\n{"b": 2}  {"c":\n "\x7f"}\n')
+    assert [(each.value, each.mark[:2]) for each in documents] == [
+        ({"a": 1}, (1, 1)),
+        ({"b": 2}, (2, 1)),
+        ({"c": "\x7f"}, (2, 11)),
+    ]
+
+
+def test_places_are_right_behind_surrogate_pairs_and_one_alone_is_replaced_as_go_does() -> None:
+    (document,) = parse_documents('{"a": "\\ud83d\\ude00 \\ud83d\\ude00", "b": "\\\\ud800 \\ud800", "c": 1}')
+    assert document.value == {"a": "😀 😀", "b": "\\ud800 \ufffd", "c": 1}
+    assert [document.mark.at((key,)).column for key in "abc"] == [7, 41, 64]
+
+
+def test_lines_are_counted_as_editors_count_them() -> None:
+    (document,) = parse_documents('\ufeffa: "x\u2028y"\r\nb: 2\n')
+    assert [document.mark.at((key,))[:2] for key in "ab"] == [(1, 4), (2, 4)]
+
+
+def test_every_value_knows_its_own_text_and_an_alias_both() -> None:
+    text = "\ufeffa: &x 'on'  # no\r\nb: [*x, é😀]\r\nc: |-\r\n  y\r\nd: 1\r\n"
+    (document,) = parse_documents(text)
+    spans = {pointer: document.mark.at(pointer).span for pointer in (("a",), ("b", 1), ("c",), ("d",))}
+    assert [text[span.begin : span.end] for span in spans.values() if span] == ["&x 'on'", "é😀", "|-\r\n  y\r\n", "1"]
+    alias = document.mark.at(("b", 0))
+    assert alias.span == spans["a",]
+    assert alias.alias is not None
+    assert text[alias.alias.begin : alias.alias.end] == "*x"
+    assert [text[document.mark.at((key,)).key or 0] for key in "abcd"] == list("abcd")
+
+
 @pytest.mark.parametrize(
     ("text", "line", "column", "message"),
     [
+        ('{"a": 1}\n{"b": 1, "b": 2}', 2, 10, "the key `b` is written twice, first on line 2"),
+        ('{"a": "\\ud83d\\ude00", "b": 1, "b": 2}', 1, 31, "the key `b` is written twice"),
+        ("a: [", 1, 5, "did not find expected node content"),
+        ("\ufeffa: 1\na: 2", 2, 1, "the key `a` is written twice, first on line 1"),
         ("a: 1\nb: [1, 2\n", 2, 4, "did not find expected ',' or ']'"),
         ("a: b: c\n", 1, 5, "mapping values are not allowed"),
         ("a: 1\nb:\n  c: 1\n  c: 2\n", 4, 3, "the key `c` is written twice, first on line 3"),
@@ -122,6 +158,7 @@ def test_json_is_read_with_tabs_and_surrogate_pairs() -> None:
         ("a: *x", 1, 4, "has no anchor"),
         ("[" * 200, 1, 102, "nested more than 100 levels deep"),
         ("a: \x01", 1, 4, "U+0001 is not allowed"),
+        ("\ufeffé: ü\nb: é\x01", 2, 5, "U+0001 is not allowed"),
         ("a: \ud800", 1, 4, "not valid Unicode"),
         ("a: !!python/object:os.system x", 1, 4, "the tag"),
         ("a: !mine {b: 1}", 1, 4, "the tag `!mine` is not known"),
@@ -161,6 +198,31 @@ def test_merges_that_would_fill_the_memory_are_refused() -> None:
     )
     with pytest.raises(YamlError, match="when its aliases are written out"):
         parse_documents(bomb)
+
+
+_THOUSAND = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 3)
+)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        _THOUSAND + "b: &b {" + ", ".join(f"k{each}: *a2" for each in range(200)) + "}\nc:\n" + "- <<: *b\n" * 3000,
+        _THOUSAND + "b:\n" + "- <<: {x: *a2}\n" * 3000,
+        "---\n".join([_THOUSAND + "a3: [" + "*a2, " * 100 + "]\n"] * 100),
+    ],
+    ids=["merges of merges", "inline merges", "many documents"],
+)
+def test_aliases_that_repeat_much_often_are_refused_soon(bomb: str) -> None:
+    with pytest.raises(YamlError, match="when its aliases are written out"):
+        parse_documents(bomb)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000, "? " * 100_000, '{"a":' * 100_000])
+def test_deep_nesting_is_refused_soon(text: str) -> None:
+    with pytest.raises(YamlError, match="nested more than 100 levels deep"):
+        parse_documents(text)
 
 
 @given(
