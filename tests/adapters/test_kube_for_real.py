@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import anyio
 import pytest
 import yaml
+from anyio import to_thread
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
 
 from devloop.adapters.kube.cluster import KubeCluster
@@ -246,6 +247,55 @@ async def test_a_crashing_container_fails_the_rollout_with_its_last_words(kube: 
     assert error.value.failing.exit_code == 7
     assert error.value.tail[-3:] == ("line 1", "line 2", "line 3")
     assert any(isinstance(report, Failing) for report in reports)
+
+
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {tier: front}}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: app, image: busybox, env: [{name: A, value: "1"}], ports: [{containerPort: 80}]}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("edit", "field"),
+    [
+        (("patch", "deployment/web", "-p", '{"spec": {"replicas": 1}}'), "{.spec.replicas}"),
+        (("set", "image", "deployment/web", "app=nothing"), "{.spec.template.spec.containers[0].image}"),
+        (("set", "env", "deployment/web", "A=2"), "{.spec.template.spec.containers[0].env[0].value}"),
+        (("label", "--overwrite", "deployment/web", "tier=back"), "{.metadata.labels.tier}"),
+    ],
+)
+async def test_what_somebody_else_changed_is_put_right(
+    kube: KubeCluster, cluster: Namespace, edit: tuple[str, ...], field: str
+) -> None:
+    manifests = list(parse(DEPLOYMENT, path="k8s/web.yaml"))
+
+    def value() -> str:
+        return cluster.kubectl("get", "deployment/web", "-o", f"jsonpath={field}")
+
+    await kube.apply("web", manifests)
+    before = value()
+    await to_thread.run_sync(cluster.kubectl, *edit)
+    assert value() != before
+    assert [key.name for key in (await kube.apply("web", manifests)).changed] == ["web"]
+    assert value() == before
+    assert (await kube.apply("web", manifests)).changed == ()
+
+
+async def test_what_somebody_else_added_stays(kube: KubeCluster, cluster: Namespace) -> None:
+    manifests = list(parse(DEPLOYMENT, path="k8s/web.yaml"))
+    await kube.apply("web", manifests)
+    await to_thread.run_sync(cluster.kubectl, "annotate", "deployment/web", "by=hand")
+    await to_thread.run_sync(cluster.kubectl, "set", "env", "deployment/web", "B=2")
+    assert (await kube.apply("web", manifests)).changed == ()
+    assert "by" in cluster.kubectl("get", "deployment/web", "-o", "jsonpath={.metadata.annotations}")
+    assert "B" in cluster.kubectl("get", "deployment/web", "-o", "jsonpath={.spec.template.spec.containers[0].env}")
 
 
 async def test_a_refusal_says_where_the_mistake_stands(kube: KubeCluster) -> None:

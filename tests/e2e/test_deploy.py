@@ -1,5 +1,6 @@
 """What is applied, replaced and removed in the cluster."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -137,6 +138,20 @@ def test_what_somebody_deleted_is_back_after_the_next_up(plain: Project) -> None
     plain.cluster.kubectl("delete", "configmap", "one")
     plain.up().settles()
     assert names(plain, "configmap") == {"one", "two"}
+
+
+def test_what_somebody_changed_is_put_right_by_the_next_up(plain: Project) -> None:
+    manifests(plain, config("one"), config("two"))
+    loop = plain.up()
+    loop.settles()
+    loop.stop()
+    before = [plain.cluster.get("configmap", name) for name in ("one", "two")]
+    change = {"data": dict.fromkeys(before[0]["data"], "by hand")}
+    plain.cluster.kubectl("patch", "configmap", "one", "--patch", json.dumps(change))
+    plain.up().settles()
+    after = [plain.cluster.get("configmap", name) for name in ("one", "two")]
+    assert after[0]["data"] == before[0]["data"]
+    assert after[1]["metadata"]["resourceVersion"] == before[1]["metadata"]["resourceVersion"]
 
 
 def test_a_job_whose_template_changed_is_replaced(plain: Project) -> None:

@@ -13,6 +13,7 @@ import anyio
 
 from devloop.adapters.kube.definitions import is_definition, wait_established
 from devloop.adapters.kube.discovery import Discovery, Resource, UnknownKindError
+from devloop.adapters.kube.drift import drifted
 from devloop.adapters.kube.inventory import Inventory, Place
 from devloop.adapters.kube.live import Live, LiveIndex
 from devloop.adapters.kube.marks import (
@@ -40,7 +41,8 @@ from devloop.runtime.ports import Applied
 
 __all__ = ["Applier", "release"]
 
-_APPLY: Final = {"fieldManager": "devloop", "force": "true"}
+_MANAGER: Final = "devloop"
+_APPLY: Final = {"fieldManager": _MANAGER, "force": "true"}
 _KEPT: Final = frozenset({"CustomResourceDefinition", "Namespace", "PersistentVolume", "PersistentVolumeClaim"})
 """Kinds that hold what a user may not get back: never deleted in order to be changed."""
 _OUTLIVED: Final = frozenset({"Job", "StatefulSet"})
@@ -203,7 +205,8 @@ class Applier:
         if not answer.good:
             raise await self._refused(item, answer)
         await self._settled(item)
-        return "changed"
+        same = found and answer.document()["metadata"]["resourceVersion"] == found.get("resourceVersion")
+        return "unchanged" if same else "changed"
 
     async def _patch(self, item: _Wanted, *, made: bool) -> Answer:
         content = json.dumps(item.document(made=made)).encode()
@@ -293,7 +296,9 @@ class Applier:
 
 def _is_current(item: _Wanted, index: LiveIndex) -> bool:
     found = index.get(item.key)
-    return found is not None and applied_of(found) == item.digest and "deletionTimestamp" not in found
+    if found is None or applied_of(found) != item.digest or "deletionTimestamp" in found:
+        return False
+    return not drifted(item.manifest.document, found, manager=_MANAGER)
 
 
 def _with(outcomes: dict[ObjectKey, _Outcome], outcome: _Outcome) -> tuple[ObjectKey, ...]:
