@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from devloop.errors import Where
-from devloop.model import Kind, NodeId, Spec
+from devloop.model import ImagePath, Kind, NodeId, Spec
 
 __all__ = ["Declaration", "Parameter", "ProjectSpec"]
 
@@ -63,6 +63,7 @@ class ProjectSpec:
         namespace: The Kubernetes namespace; None for the context's own.
         contexts: Names (or patterns with `*`) of contexts that may be deployed to though they are not local.
         registry: Where images are pushed for the cluster to pull.
+        images: Further places where manifests name images, for all services.
         where: The place of the call.
     """
 
@@ -70,4 +71,5 @@ class ProjectSpec:
     namespace: str | None = None
     contexts: tuple[str, ...] = ()
     registry: str | None = None
+    images: tuple[ImagePath, ...] = ()
     where: Where | None = None

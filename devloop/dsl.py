@@ -20,6 +20,7 @@ from devloop.model import (
     CheckSpec,
     CopyRule,
     IgnoreRule,
+    ImagePath,
     ImageSpec,
     Kind,
     NodeId,
@@ -60,6 +61,9 @@ R = TypeVar("R")
 BuildArguments = TypeVar("BuildArguments", bound=Mapping[str, Any] | None)
 Variables = TypeVar("Variables", bound=Mapping[str, Any] | None)
 Rules = TypeVar("Rules", bound=Iterable[Rule] | None)
+
+ImagePaths = Mapping[str, str | Mapping[str, str] | Sequence[str | Mapping[str, str]]]
+"""Where objects of a kind name images: kind to path, or to the paths of the parts, or to several of them."""
 
 
 # --- what an argument is ---------------------------------------------------------------------------------------
@@ -374,6 +378,16 @@ def _texts(value: str | Sequence[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
+def _image_paths(images: Any, *, required: bool) -> tuple[ImagePath, ...]:
+    """Return where images are named, one by one; what is wrong about them is found when the project is read."""
+    pairs = images.items() if isinstance(images, Mapping) else [("", images)] if images is not None else ()
+    return tuple(
+        ImagePath(kind=str(kind), path=path, required=required)
+        for kind, paths in pairs
+        for path in (paths if isinstance(paths, list | tuple) else (paths,))
+    )
+
+
 # --- the decorators --------------------------------------------------------------------------------------------
 
 
@@ -453,7 +467,10 @@ def image(
 
 
 def service(
-    *manifests: str, name: str | None = None, ports: Mapping[int, int | str] | None = None
+    *manifests: str,
+    name: str | None = None,
+    ports: Mapping[int, int | str] | None = None,
+    images: ImagePaths | None = None,
 ) -> Callable[[Callable[P, Variables]], DeclaredService[P, Variables]]:
     """Declare a service; the function returns further variables for its templates, or nothing.
 
@@ -463,11 +480,19 @@ def service(
         name: The node's name, instead of the function's.
         ports: Local port to the service's port (number or name). Left out, the ports that the manifests' Services
             declare are forwarded; `{}` forwards none.
+        images: Where its manifests name images under keys that do not tell: kind to path, or to several paths. A path
+            is `spec.runner.use`, `spec.steps[*].uses`, `spec.env[name=RUNNER].value`; for a reference in parts it is
+            `{"repository": "spec.runner.repo", "tag": "spec.runner.version"}`. `docker://` and `--image=` may stand
+            before the reference.
     """
     if len(manifests) == 1 and callable(manifests[0]):
         message = f"@service of `{getattr(manifests[0], '__name__', '?')}` names no manifest"
         raise InputError(message, where=_caller(), hint='say which file deploys it: @service("k8s/api.yaml")')
-    spec = ServiceSpec(manifests=tuple(manifests), ports=None if ports is None else dict(ports))
+    spec = ServiceSpec(
+        manifests=tuple(manifests),
+        ports=None if ports is None else dict(ports),
+        images=_image_paths(images, required=True),
+    )
 
     def declare(function: Callable[P, Variables]) -> DeclaredService[P, Variables]:
         return _declare(DeclaredService[P, Variables], Kind.SERVICE, function, name, spec)
@@ -535,6 +560,7 @@ def project(
     namespace: str | None = None,
     contexts: str | Sequence[str] = (),
     registry: str | None = None,
+    images: ImagePaths | None = None,
 ) -> None:
     """Say what concerns all nodes.
 
@@ -543,11 +569,19 @@ def project(
         namespace: The Kubernetes namespace to deploy to; left out, the context's own.
         contexts: Contexts that may be deployed to though they are not local; `*` stands for any text.
         registry: Where images are pushed for the cluster to pull, for example `registry.example.com/team`.
+        images: Where objects of a kind name images, as for `@service`; for the objects of all services that have such.
     """
     collector = _collector.get()
     if collector is not None:
         collector.projects.append(
-            ProjectSpec(name=name, namespace=namespace, contexts=_texts(contexts), registry=registry, where=_caller())
+            ProjectSpec(
+                name=name,
+                namespace=namespace,
+                contexts=_texts(contexts),
+                registry=registry,
+                images=_image_paths(images, required=False),
+                where=_caller(),
+            )
         )
 
 

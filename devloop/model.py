@@ -17,6 +17,7 @@ __all__ = [
     "FileChange",
     "ForwardRule",
     "IgnoreRule",
+    "ImagePath",
     "ImageRef",
     "ImageSpec",
     "Kind",
@@ -145,16 +146,34 @@ class ImageSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePath:
+    """Where objects of a kind name an image, as the user declares it; `core.image_places` reads it.
+
+    Attributes:
+        kind: The kind, with its API group if need be (`example.org/Runner`), or `*`.
+        path: The path to the reference, or a mapping of the paths to its parts (`registry`, `repository`, `tag`,
+            `digest`); not yet checked.
+        required: Whether it is a mistake when it leads to nothing.
+    """
+
+    kind: str
+    path: object
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """What `@service` was given.
 
     Attributes:
         manifests: Manifest files, relative to the devfile's folder; `.j2` files are templates.
         ports: Local port to the Service's (or container's) port, by number or name.
+        images: Further places where its manifests name images.
     """
 
     manifests: Sequence[str]
     ports: Mapping[int, int | str] | None = None
+    images: Sequence[ImagePath] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
+from devloop.core.image_places import ImagePlace
 from devloop.core.pod_templates import group_of
 from devloop.core.yaml_documents import Mark, Pointer
 from devloop.errors import InputError, Where
@@ -61,6 +62,7 @@ class Manifest:
         key: Its identity; the namespace is empty where the object names none, until `in_namespace`.
         mark: Where its parts stand in `source`.
         source: The text it was read from.
+        places: Where it may name images, as the user declares it.
     """
 
     document: Document
@@ -68,6 +70,7 @@ class Manifest:
     key: ObjectKey
     mark: Mark = field(compare=False, repr=False)
     source: Source = field(compare=False, repr=False)
+    places: tuple[ImagePlace, ...] = field(default=(), compare=False, repr=False)
 
     def in_namespace(self, default: str, *, cluster_kinds: Collection[tuple[str, str]] = ()) -> "Manifest":
         """Return this manifest with its key's namespace settled: its own, `default`, or none if cluster-scoped.

@@ -58,6 +58,7 @@ from devloop.runtime.render import (
     all_in_folder,
     by_repository,
     image_named,
+    image_places,
     in_folder,
     manifests_of,
     placeholder_image,
@@ -119,10 +120,11 @@ def discover(
     loaded = devfile.load()
     reader = _Reader(files)
     reader.note(loaded.read)
-    bindings, errors = bind(loaded.declarations)
+    declarations, ill_placed = _with_project(loaded.declarations, loaded.project)
+    bindings, errors = bind(declarations)
     repositories, misnamed = _repositories(bindings.values())
     settings, mistakes = resolve(bindings.values(), given, environment)
-    if errors := [*loaded.errors, *errors, *misnamed, *mistakes]:
+    if errors := [*loaded.errors, *ill_placed, *errors, *misnamed, *mistakes]:
         return Project(spec=loaded.project, errors=tuple(errors), read=reader.read_so_far)
     discovery = _Discovery(bindings, repositories, settings, reader, files, root, namespace)
     try:
@@ -305,7 +307,7 @@ class _Discovery:
             node,
             edges=tuple(edges),
             detail=ServiceDetail(manifests=manifests, facts=facts, images=used),
-            recipe={path: digests.of_value(documents) for path, documents in by_file.items()},
+            recipe={path: digests.of_value(documents) for path, documents in by_file.items()} | _paths_of(spec),
         )
 
     def _claim(self, node: Node, manifests: Iterable[Manifest]) -> None:
@@ -387,6 +389,29 @@ class _Discovery:
                     start = placements.get(image) or Placement(node=node.id, destinations=destinations)
                     placements[image] = start.with_rules(node.id, node.detail.rules)
         return placements
+
+
+def _with_project(
+    declarations: Iterable[Declaration], project: ProjectSpec
+) -> tuple[tuple[Declaration, ...], tuple[InputError, ...]]:
+    """Return the declarations with what the project says of all services, and what is wrong about that."""
+    if not project.images:
+        return tuple(declarations), ()
+    try:
+        image_places(project.images, project.where)
+    except InputErrors as error:
+        return tuple(declarations), error.errors
+    return tuple(
+        replace(each, spec=replace(each.spec, images=(*project.images, *each.spec.images)))
+        if isinstance(each.spec, ServiceSpec)
+        else each
+        for each in declarations
+    ), ()
+
+
+def _paths_of(spec: ServiceSpec) -> dict[str, Digest]:
+    paths = [(each.kind, each.path) for each in spec.images]
+    return {"where its images are named": digests.of_value(paths)} if paths else {}
 
 
 def _task(node: Node) -> Node:

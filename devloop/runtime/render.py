@@ -5,17 +5,19 @@ deploy with the references of the built images.
 """
 
 import posixpath
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from devloop.core import reference
 from devloop.core.graph import Node, ServiceDetail
-from devloop.core.images import image_uses, replace_images, without_forced_pulls
+from devloop.core.image_places import ImagePlace, place
+from devloop.core.images import image_uses, missing, replace_images, without_forced_pulls
 from devloop.core.manifest import Manifest, parse
 from devloop.core.template import mistakes, render
 from devloop.dsl import Image, Service
-from devloop.errors import InputError, InputErrors
-from devloop.model import ImageRef, NodeId, ServiceSpec
+from devloop.errors import InputError, InputErrors, Where
+from devloop.model import ImagePath, ImageRef, NodeId, ServiceSpec
 from devloop.runtime.user_code import call
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "all_in_folder",
     "by_repository",
     "image_named",
+    "image_places",
     "in_folder",
     "manifests_of",
     "placeholder_image",
@@ -87,6 +90,24 @@ def manifests_of(node: Node, handles: Mapping[str, object], *, read: Read, root:
         except InputError as mistake:
             errors.append(mistake)
     errors.extend(_twice(found))
+    if errors:
+        raise InputErrors(errors)
+    return _with_places(found, spec.images, declaration.where)
+
+
+def image_places(declared: Iterable[ImagePath], where: Where | None) -> tuple[ImagePlace, ...]:
+    """Return the places of images that a devfile declares.
+
+    Raises:
+        InputErrors: All that are none.
+    """
+    found: list[ImagePlace] = []
+    errors: list[InputError] = []
+    for each in declared:
+        try:
+            found.append(place(each))
+        except InputError as error:
+            errors.append(InputError(error.message, where=where, hint=error.hint))
     if errors:
         raise InputErrors(errors)
     return tuple(found)
@@ -163,6 +184,20 @@ def _read_manifest(node: Node, path: str, variables: Mapping[str, Any], read: Re
     except InputError as error:
         raise _asked_by(node, error) from error
     return parse(rendered.text, path=path, rendered_from=path, origins=rendered.lines)
+
+
+def _with_places(manifests: Sequence[Manifest], declared: Sequence[ImagePath], where: Where) -> tuple[Manifest, ...]:
+    """Return the manifests knowing where they name images.
+
+    Raises:
+        InputErrors: A place is none, or leads to nothing though it is required.
+    """
+    places = image_places(declared, where)
+    found = tuple(replace(manifest, places=places) for manifest in manifests)
+    required = [each for path, each in zip(declared, places, strict=True) if path.required]
+    if missed := [error for each in required if (error := missing(each, found, where)) is not None]:
+        raise InputErrors(missed)
+    return found
 
 
 def _asked_by(node: Node, error: InputError) -> InputError:

@@ -1,16 +1,20 @@
 """Image references in manifests: found wherever resources put them, replaced and nothing else."""
 
 import copy
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devloop.core.image_places import place
 from devloop.core.images import image_uses, replace_images, without_forced_pulls
 from devloop.core.manifest import Manifest, manifest_of, parse
 from devloop.core.pod_templates import pick, put
 from devloop.errors import InputError
+from devloop.model import ImagePath
 
 
 def _one(text: str) -> Manifest:
@@ -18,9 +22,10 @@ def _one(text: str) -> Manifest:
     return manifest
 
 
-def _texts(text: str, *paths: str) -> list[str]:
+def _texts(text: str, *paths: str | Mapping[str, str]) -> list[str]:
     head = "" if "apiVersion" in text else "apiVersion: example.io/v1\nkind: Thing\nmetadata: {name: a}\n"
-    return [use.text for use in image_uses(_one(head + text), paths=paths)]
+    places = tuple(place(ImagePath(kind="Thing", path=path)) for path in paths)
+    return [use.text for use in image_uses(replace(_one(head + text), places=places))]
 
 
 @pytest.mark.parametrize(
