@@ -7,10 +7,12 @@ from typing import Final
 
 from devloop.model import Digest
 
-__all__ = ["ABSENT", "FileHasher", "of_link", "of_text", "of_value"]
+__all__ = ["ABSENT", "FileHasher", "of_link", "of_text", "of_unreadable", "of_value"]
 
 ABSENT: Final = Digest("absent")
 """Stands for a file that is not there; differs from every file's digest."""
+
+_PERMISSIONS: Final = 0o7777
 
 
 def of_text(text: str) -> Digest:
@@ -28,17 +30,23 @@ def of_link(target: str) -> Digest:
     return of_text(f"link\0{target}")
 
 
+def of_unreadable(mode: int) -> Digest:
+    """Return the digest of a file that may not be read."""
+    return of_text(f"unreadable\0{mode & _PERMISSIONS:o}")
+
+
 class FileHasher:
     """Digests a regular file piece by piece.
 
     Args:
-        mode: The file's mode as `stat` gives it; only the permission bits count.
+        mode: The file's mode as `stat` gives it; only the permission bits count, to which the builder adds those for
+            set-user-id, set-group-id and sticky.
     """
 
     __slots__ = ("_hash",)
 
     def __init__(self, mode: int) -> None:
-        self._hash = hashlib.sha256(f"file\0{mode & 0o777:o}\0".encode())
+        self._hash = hashlib.sha256(f"file\0{mode & _PERMISSIONS:o}\0".encode())
 
     def update(self, data: bytes) -> None:
         """Take the next bytes of the file."""

@@ -1,6 +1,5 @@
 """What every `Files` does, shown on the disk and on the fake; then what only the disk can do wrong."""
 
-import json
 import os
 import socket
 import time
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devloop.adapters.files import DiskFiles
+from devloop.adapters.files import DiskFiles, stat_cache
 from devloop.core.digests import ABSENT
 from devloop.errors import InputError
 from devloop.model import RelPath
@@ -337,7 +336,7 @@ def test_files_that_vanish_while_walking_are_left_out(root: Path, disk: DiskFile
 
 @pytest.fixture(autouse=True)
 def _short_distrust(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("devloop.adapters.files._RACY_NS", 100_000_000)
+    monkeypatch.setattr("devloop.adapters.files.hashing.RACY_NS", 100_000_000)
 
 
 def _age(*places: Path) -> None:
@@ -348,10 +347,10 @@ def _age(*places: Path) -> None:
 
 
 def _refuse_to_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unexpected(absolute: str) -> None:
-        pytest.fail(f"{absolute} was read")
+    def unexpected(*_: object) -> None:
+        pytest.fail("a file was read")
 
-    monkeypatch.setattr("devloop.adapters.files._hashed", unexpected)
+    monkeypatch.setattr("devloop.adapters.files.hashing._digest", unexpected)
 
 
 def test_a_second_start_reads_nothing_that_did_not_change(
@@ -367,7 +366,7 @@ def test_a_second_start_reads_nothing_that_did_not_change(
 
 
 def test_a_file_that_just_changed_is_not_trusted(root: Path, disk: DiskFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("devloop.adapters.files._RACY_NS", 60_000_000_000)
+    monkeypatch.setattr("devloop.adapters.files.hashing.RACY_NS", 60_000_000_000)
     (root / "a").write_text("1")
     disk.scan(RelPath("."), everything)
     _refuse_to_hash(monkeypatch)
@@ -395,27 +394,15 @@ def test_the_cache_notices_every_change(root: Path, tmp_path: Path, change: str)
     assert files.scan(RelPath("."), everything) != before
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b'{"version": 1}', b'{"version": 99, "files": {}}'])
-def test_a_cache_that_cannot_be_understood_is_ignored(root: Path, tmp_path: Path, content: bytes) -> None:
-    (root / "a").write_text("x")
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state/files.json").write_bytes(content)
-    assert DiskFiles(root, tmp_path / "state").scan(RelPath("."), everything).keys() == {"a"}
-
-
-def test_a_cache_of_another_project_is_ignored(root: Path, tmp_path: Path) -> None:
-    (root / "a").write_text("x")
-    _age(root / "a")
-    files = DiskFiles(root, tmp_path / "state")
-    found = files.scan(RelPath("."), everything)
-    files.save()
-    place = tmp_path / "state/files.json"
-    document = json.loads(place.read_text())
-    document["files"]["a"][5] = "sha256:wrong"
-    place.write_text(json.dumps(document))
-    assert DiskFiles(root, tmp_path / "state").scan(RelPath("."), everything) != found, "the cache is used at all"
-    place.write_text(json.dumps(document | {"root": "/elsewhere"}))
-    assert DiskFiles(root, tmp_path / "state").scan(RelPath("."), everything) == found
+def test_many_files_are_hashed_as_few_are(root: Path, disk: DiskFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = DiskTree(root)
+    for number in range(150):
+        tree.write(f"d{number % 7}/f{number}", f"{number}" * number)
+    (root / "d1/secret").write_text("x")
+    together = disk.scan(RelPath("."), everything)
+    monkeypatch.setattr("devloop.adapters.files.hashing._BATCH", 1)
+    assert DiskFiles(root, root.parent / "other").scan(RelPath("."), everything) == together
+    assert len(together) == 151
 
 
 def test_the_cache_forgets_files_that_are_gone_and_keeps_what_was_not_looked_at(root: Path, tmp_path: Path) -> None:
@@ -432,7 +419,7 @@ def test_the_cache_forgets_files_that_are_gone_and_keeps_what_was_not_looked_at(
     second = DiskFiles(root, tmp_path / "state")
     second.scan(RelPath("a"), everything)
     second.save()
-    kept = json.loads((tmp_path / "state/files.json").read_text())["files"]
+    kept = stat_cache.load(tmp_path / "state/files.cache", str(root))
     assert kept.keys() == {"a/stays", "a/new", "b/untouched"}
 
 

@@ -4,15 +4,16 @@ Nothing here decides what a file means. Called from worker threads: the long wai
 threads run.
 """
 
-import json
 import os
 import stat
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
+from devloop.adapters.files import stat_cache
+from devloop.adapters.files.hashing import Hashed, Unknown, hash_all, hash_one
+from devloop.adapters.files.stat_cache import Record, identity
 from devloop.core import digests
 from devloop.core.names import from_system, to_system
 from devloop.errors import InputError, Where
@@ -22,28 +23,8 @@ __all__ = ["DiskFiles"]
 
 Keep = Callable[[RelPath], bool]
 
-_VERSION: Final = 1
-_CACHE: Final = "files.json"
-_RACY_NS: Final = 2_000_000_000
-"""A file that changed this shortly before it was hashed may change again without its times showing it (FAT: 2 s)."""
-_PIECE: Final = 1 << 20
-_ATTEMPTS: Final = 3
-_OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_CACHE: Final = "files.cache"
 _HERE: Final = ("", ".")
-
-
-class _Seen(NamedTuple):
-    """A file as it was when its digest was taken; any change of its content changes one of the other fields."""
-
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    mode: int
-    digest: Digest
-
-    def fits(self, status: os.stat_result) -> bool:
-        return self[:5] == _identity(status)
 
 
 class DiskFiles:
@@ -57,8 +38,8 @@ class DiskFiles:
     def __init__(self, root: Path, state_dir: Path) -> None:
         self._root = root.resolve()
         self._state = state_dir
-        self._remembered: dict[str, _Seen] | None = None
-        self._current: dict[str, _Seen] = {}
+        self._remembered: dict[str, Record] | None = None
+        self._current: dict[str, Record] = {}
         self._scanned: set[RelPath] = set()
         self._changed = False
 
@@ -123,14 +104,8 @@ class DiskFiles:
         remembered = self._cache()
         rescanned = tuple("" if directory in _HERE else f"{directory}/" for directory in self._scanned)
         elsewhere = {path: seen for path, seen in remembered.items() if not path.startswith(rescanned)}
-        document = {"version": _VERSION, "root": str(self._root), "files": elsewhere | self._current}
-        # Like all that can be rebuilt, the cache is given up silently where it cannot be written.
-        with suppress(OSError):
-            self._state.mkdir(parents=True, exist_ok=True, mode=0o700)
-            temporary = self._state / f"{_CACHE}.{os.getpid()}"
-            temporary.write_text(json.dumps(document, separators=(",", ":")))
-            temporary.replace(self._state / _CACHE)
-            self._changed = False
+        stat_cache.save(self._state / _CACHE, str(self._root), elsewhere | self._current)
+        self._changed = False
 
     def _absolute(self, path: str) -> str:
         return os.path.normpath(f"{self._root}/{to_system(path)}")
@@ -153,44 +128,57 @@ class DiskFiles:
 
     def _digests_of(self, path: RelPath, keep: Keep) -> dict[RelPath, Digest]:
         absolute = self._absolute(path)
-        found = {}
         with suppress(OSError):
             if not Path(absolute).is_dir():
                 digest = self._digest(path, absolute, os.lstat(absolute))
                 return {path: digest} if digest else {}
-            for name, entry in _walk("" if path in _HERE else path + "/", absolute, keep):
-                with suppress(OSError):  # it vanished while we walk
-                    if digest := self._digest(name, entry.path, entry.stat(follow_symlinks=False)):
-                        found[name] = digest
+        found: dict[RelPath, Digest] = {}
+        unknown = self._take_known("" if path in _HERE else path + "/", absolute, keep, found)
+        found.update([(each.path, self._learn(each)) for each in hash_all(unknown)])
         return found
 
-    def _digest(self, path: RelPath, absolute: str, status: os.stat_result) -> Digest | None:
-        """Return the digest of a file or link, from the cache where that is safe; None for what has no content."""
-        if stat.S_ISLNK(status.st_mode):
-            return digests.of_link(from_system(str(Path(absolute).readlink())))
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        seen = self._current.get(path) or self._cache().get(path)
-        if seen is None or not seen.fits(status):
-            seen = _hashed(absolute)
-            if seen is None:
-                self._current.pop(path, None)
-                return digests.of_text(f"unreadable\0{status.st_mode & 0o777:o}")
-            self._changed = True
-        if _may_change_unseen(seen):
-            self._current.pop(path, None)
-        else:
-            self._current[path] = seen
-        return seen.digest
+    def _take_known(self, prefix: str, directory: str, keep: Keep, found: dict[RelPath, Digest]) -> Iterator[Unknown]:
+        """Add the digests that need no reading to those found; yield the files that do."""
+        for path, entry in _walk(prefix, directory, keep):
+            try:
+                digest = self._without_reading(path, entry.path, entry.stat(follow_symlinks=False))
+            except OSError:  # it vanished while we walk
+                continue
+            if isinstance(digest, Unknown):
+                yield digest
+            elif digest is not None:
+                found[path] = digest
 
-    def _cache(self) -> dict[str, _Seen]:
-        """Return what the last start remembered; anything unexpected counts as nothing."""
+    def _digest(self, path: RelPath, absolute: str, status: os.stat_result) -> Digest | None:
+        """Return the digest of a file or link; None for what has no content."""
+        digest = self._without_reading(path, absolute, status)
+        return self._learn(hash_one(digest)) if isinstance(digest, Unknown) else digest
+
+    def _without_reading(self, path: RelPath, absolute: str, status: os.stat_result) -> Digest | Unknown | None:
+        """Return the digest of a link, or of a file that looks as it did when it was read; None for no content."""
+        mode = status.st_mode
+        if not stat.S_ISREG(mode):
+            return digests.of_link(from_system(str(Path(absolute).readlink()))) if stat.S_ISLNK(mode) else None
+        now = identity(status)
+        remembered = self._current.get(path) or self._cache().get(path)
+        if remembered is None or not remembered.startswith(now):
+            return Unknown(path, absolute, now, status.st_size, mode)
+        self._current[path] = remembered
+        return stat_cache.digest_of(remembered)
+
+    def _learn(self, hashed: Hashed) -> Digest:
+        """Remember a digest if it is safe to rely on how the file looks from now on; return it."""
+        if hashed.seen is None:
+            self._current.pop(hashed.path, None)
+        else:
+            self._current[hashed.path] = stat_cache.record(hashed.seen, hashed.digest)
+            self._changed = True
+        return hashed.digest
+
+    def _cache(self) -> dict[str, Record]:
+        """Return what the last start remembered."""
         if self._remembered is None:
-            self._remembered = {}
-            with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-                document = json.loads((self._state / _CACHE).read_bytes())
-                if document["version"] == _VERSION and document["root"] == str(self._root):
-                    self._remembered = {path: _Seen(*seen) for path, seen in document["files"].items()}
+            self._remembered = stat_cache.load(self._state / _CACHE, str(self._root))
         return self._remembered
 
 
@@ -209,36 +197,6 @@ class _LinkTest:
         if directory not in self._known:
             self._known[directory] = Path(self._absolute(directory)).is_symlink()
         return self._known[directory]
-
-
-def _hashed(absolute: str) -> _Seen | None:
-    """Read a file; None when it may not be read."""
-    for _ in range(_ATTEMPTS):
-        try:
-            handle = os.open(absolute, _OPEN)
-        except PermissionError:
-            return None
-        try:
-            before = os.fstat(handle)
-            hasher = digests.FileHasher(before.st_mode)
-            while data := os.read(handle, _PIECE):
-                hasher.update(data)
-            after = os.fstat(handle)
-        finally:
-            os.close(handle)
-        seen = _Seen(*_identity(after), hasher.digest())
-        if seen.fits(before):
-            return seen
-    # Somebody keeps writing. The digest is that of no moment; the event of the last write brings the right one.
-    return seen
-
-
-def _identity(status: os.stat_result) -> tuple[int, int, int, int, int]:
-    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_mode)
-
-
-def _may_change_unseen(seen: _Seen) -> bool:
-    return time.time_ns() - max(seen.mtime_ns, seen.ctime_ns) < _RACY_NS
 
 
 def _walk(prefix: str, directory: str, keep: Keep) -> Iterator[tuple[RelPath, os.DirEntry[str]]]:
