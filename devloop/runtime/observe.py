@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
+import anyio
 from anyio import to_thread
 
 from devloop.core import digests
@@ -103,10 +104,18 @@ class Observer:
         """Return the project as it is now, without watching it and without an event loop."""
         self._rediscover()
         self._scan()
+        self._files.save()
         return self._observation(rediscovered=True)
 
     async def run(self, tell: Callable[[Observation], None]) -> None:
         """Tell the project as it is, and again after each change, until cancelled."""
+        try:
+            await self._run(tell)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(self._files.save)
+
+    async def _run(self, tell: Callable[[Observation], None]) -> None:
         await to_thread.run_sync(self._rediscover)
         first = True
         while True:
@@ -123,6 +132,7 @@ class Observer:
                 if first or changed or moved:
                     tell(self._observation(() if first else changed, rediscovered=first or moved))
                     first = False
+                await to_thread.run_sync(self._files.save)
                 async for hint in hints:
                     if await self._take(hint, tell):
                         break
@@ -236,7 +246,6 @@ class Observer:
         changed |= before.keys() - table.keys()
         known.table = FileTable(table)
         self._select(each.node for each in known.selected)
-        self._files.save()
         return tuple(sorted(changed))
 
     def _look_again(self, hint: PathsHint) -> tuple[tuple[RelPath, ...], dict[NodeId, frozenset[RelPath]]]:

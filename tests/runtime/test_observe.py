@@ -366,3 +366,17 @@ async def test_looking_once_needs_no_watcher(tmp_path: Path) -> None:
 
 def _plain(devfile: str) -> str:
     return "\n".join(line.strip() for line in devfile.splitlines())
+
+
+async def test_what_a_session_read_is_not_read_again_by_the_next(
+    project: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devloop.adapters.files.hashing.RACY_NS", 0)
+    async with project.running():
+        await project.next()
+        edited = (await project.save("api/src/app.py", "two")).files[API]
+    monkeypatch.setattr("devloop.adapters.files.hashing.hash_one", lambda file: pytest.fail(f"{file.path} was read"))
+
+    again = Watched(project.root).observer.look_now()
+
+    assert again.files[API] == edited
