@@ -235,17 +235,26 @@ class Observer:
         """Look at every file; return those that changed."""
         known = self._known
         table: dict[RelPath, Digest] = {}
+        read: dict[NodeId, list[RelPath]] = {each.node: [] for each in known.selected}
+
+        def wanted(path: RelPath) -> bool:
+            readers = frozenset(each.node for each in known.readers.of(path))
+            for node in readers:
+                read[node].append(path)
+            return bool(readers)
+
         for folder in outermost(each.folder for each in known.selected):
             if self._files.is_directory(RelPath(folder)):
-                table.update(self._files.scan(RelPath(folder), known.keep))
+                table.update(self._files.scan(RelPath(folder), known.keep, wanted))
             else:
-                found = self._files.look_again({RelPath(folder)}, (), known.keep)
+                found = self._files.look_again({RelPath(folder)}, (), known.keep, wanted)
                 table.update({path: digest for path, digest in found.items() if digest is not None})
         before = known.table.digests
         changed = {path for path, digest in table.items() if before.get(path) != digest}
         changed |= before.keys() - table.keys()
         known.table = FileTable(table)
-        self._select(each.node for each in known.selected)
+        for node, paths in read.items():
+            known.files[node] = {path: table[path] for path in paths if path in table}
         return tuple(sorted(changed))
 
     def _look_again(self, hint: PathsHint) -> tuple[tuple[RelPath, ...], dict[NodeId, frozenset[RelPath]]]:
@@ -253,7 +262,7 @@ class Observer:
         known = self._known
         relevant = frozenset(path for path in hint.paths if any(known.readers.around(path)))
         table = known.table.digests
-        found = self._files.look_again(relevant, table.keys(), known.keep) if relevant else {}
+        found = self._files.look_again(relevant, table.keys(), known.keep, known.readers.wanted) if relevant else {}
         touched = self._read_by_nodes(hint.paths | found.keys())
         changed = {path: digest for path, digest in found.items() if table.get(path) != digest}
         known.table.apply(changed)

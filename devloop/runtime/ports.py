@@ -86,6 +86,11 @@ class Devfile(Protocol):
 # --- files ---------------------------------------------------------------------------------------------------
 
 
+def every_file(_path: RelPath) -> bool:
+    """Return that a file is wanted, whichever it is."""
+    return True
+
+
 class Files(Protocol):
     """The project's files. Synchronous: the runtime calls it in a worker thread.
 
@@ -103,13 +108,25 @@ class Files(Protocol):
     def is_directory(self, path: RelPath) -> bool:
         """Return whether the path is a directory (links followed)."""
 
-    def scan(self, directory: RelPath, keep: Callable[[RelPath], bool]) -> dict[RelPath, Digest]:
-        """Return the digest of every file below `directory`, without the sub-directories that `keep` says no to."""
+    def scan(
+        self,
+        directory: RelPath,
+        keep: Callable[[RelPath], bool],
+        wanted: Callable[[RelPath], bool] = every_file,
+    ) -> dict[RelPath, Digest]:
+        """Return the digest of every wanted file below `directory`, without the sub-directories that are not kept.
+
+        What is not kept is not entered, and what is not wanted is not read.
+        """
 
     def look_again(
-        self, paths: Collection[RelPath], known: Collection[RelPath], keep: Callable[[RelPath], bool]
+        self,
+        paths: Collection[RelPath],
+        known: Collection[RelPath],
+        keep: Callable[[RelPath], bool],
+        wanted: Callable[[RelPath], bool] = every_file,
     ) -> dict[RelPath, Digest | None]:
-        """Return the present digest of what the paths name; None for what is gone.
+        """Return the present digest of what the paths name; None for what is gone or not wanted.
 
         A path that is a directory now is walked; of a path that was one, every known file below it is reported gone.
         """

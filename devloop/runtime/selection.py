@@ -65,6 +65,10 @@ class Readers:
         """Yield the selections that read this file."""
         return (each for each in self.around(path) if each.wants(path))
 
+    def wanted(self, path: str) -> bool:
+        """Return whether anything reads this file."""
+        return any(self.of(path))
+
 
 class FileTable:
     """The digests of all files that were looked at, found by path and by folder.

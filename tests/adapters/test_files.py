@@ -165,6 +165,20 @@ def test_looking_again_at_a_directory_that_is_not_kept_finds_nothing(both: Both)
     assert files.look_again(paths("node_modules"), (), lambda path: path != "node_modules") == {"node_modules": None}
 
 
+def test_files_that_are_not_wanted_are_left_out(both: Both) -> None:
+    tree, files = both
+    tree.write("src/a.py", "1")
+    tree.write("src/dump.sql", "1")
+    tree.write("log", "1")
+
+    def sources(path: RelPath) -> bool:
+        return path.endswith(".py")
+
+    known = files.scan(RelPath("."), everything, sources)
+    assert known.keys() == {"src/a.py"}
+    assert files.look_again(paths("log", "src/a.py"), known, everything, sources) == {"log": None} | known
+
+
 def test_of_a_directory_that_is_gone_every_known_file_is_gone(both: Both) -> None:
     tree, files = both
     tree.write("old/a", "1")
@@ -363,6 +377,13 @@ def test_a_second_start_reads_nothing_that_did_not_change(
     first.save()
     _refuse_to_hash(monkeypatch)
     assert DiskFiles(root, tmp_path / "state").scan(RelPath("."), everything) == found
+
+
+def test_what_is_not_wanted_is_not_read(root: Path, disk: DiskFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "dump.sql").write_text("x")
+    _refuse_to_hash(monkeypatch)
+    assert disk.scan(RelPath("."), everything, lambda _: False) == {}
+    assert disk.look_again(paths("dump.sql"), (), everything, lambda _: False) == {"dump.sql": None}
 
 
 def test_a_file_that_just_changed_is_not_trusted(root: Path, disk: DiskFiles, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from devloop.core import digests
 from devloop.errors import InputError, Where
 from devloop.model import Digest, RelPath
+from devloop.runtime.ports import every_file
 
 __all__ = ["FakeFiles", "Stored"]
 
@@ -72,7 +73,12 @@ class FakeFiles:
     def is_directory(self, path: RelPath) -> bool:
         return path in ("", ".") or any(name.startswith(f"{path}/") for name in self.stored)
 
-    def scan(self, directory: RelPath, keep: Callable[[RelPath], bool]) -> dict[RelPath, Digest]:
+    def scan(
+        self,
+        directory: RelPath,
+        keep: Callable[[RelPath], bool],
+        wanted: Callable[[RelPath], bool] = every_file,
+    ) -> dict[RelPath, Digest]:
         if directory in self.stored:
             return {directory: self.stored[directory].digest}
         prefix = "" if directory in ("", ".") else f"{directory}/"
@@ -80,17 +86,23 @@ class FakeFiles:
             path: stored.digest
             for path, stored in self.stored.items()
             if path.startswith(prefix)
+            and wanted(path)
             and (prefix or not path.startswith("../"))
             and all(keep(RelPath(between)) for between in _between(prefix, path))
         }
 
     def look_again(
-        self, paths: Collection[RelPath], known: Collection[RelPath], keep: Callable[[RelPath], bool]
+        self,
+        paths: Collection[RelPath],
+        known: Collection[RelPath],
+        keep: Callable[[RelPath], bool],
+        wanted: Callable[[RelPath], bool] = every_file,
     ) -> dict[RelPath, Digest | None]:
         found: dict[RelPath, Digest | None] = {}
         for path in paths:
             is_file = path in self.stored
-            present = self.scan(path, keep) if is_file or path in ("", ".") or keep(path) else {}
+            looked_at = wanted(path) if is_file else path in ("", ".") or keep(path)
+            present = self.scan(path, keep, wanted) if looked_at else {}
             found |= present
             if not present or (path in known and path not in present):
                 found[path] = None

@@ -9,7 +9,7 @@ import pytest
 from anyio import create_memory_object_stream, create_task_group
 
 from devloop.adapters.devfile import PythonDevfile
-from devloop.adapters.files import DiskFiles
+from devloop.adapters.files import DiskFiles, hashing
 from devloop.core.graph import Graph
 from devloop.errors import InputError
 from devloop.model import Kind, NodeId
@@ -380,3 +380,19 @@ async def test_what_a_session_read_is_not_read_again_by_the_next(
     again = Watched(project.root).observer.look_now()
 
     assert again.files[API] == edited
+
+
+async def test_a_file_that_no_node_reads_is_not_read_either(project: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(project.root, {"api/src/deep/more.py": "1", "api/dump.sql": "1", "dump.sql": "1"})
+    read = []
+    hash_one = hashing.hash_one
+
+    def noted(file: hashing.Unknown) -> hashing.Hashed:
+        read.append(file.path)
+        return hash_one(file)
+
+    monkeypatch.setattr(hashing, "hash_one", noted)
+
+    project.observer.look_now()
+
+    assert sorted(read) == ["api/src/app.py", "api/src/deep/more.py"]

@@ -6,7 +6,7 @@ threads run.
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from devloop.core import digests
 from devloop.core.names import from_system, to_system
 from devloop.errors import InputError, Where
 from devloop.model import Digest, RelPath
+from devloop.runtime.ports import every_file
 
 __all__ = ["DiskFiles"]
 
@@ -66,19 +67,19 @@ class DiskFiles:
         """Return whether the path is a directory (links followed)."""
         return Path(self._absolute(path)).is_dir()
 
-    def scan(self, directory: RelPath, keep: Keep) -> dict[RelPath, Digest]:
-        """Return the digest of every file below `directory`, without the sub-directories that `keep` says no to.
+    def scan(self, directory: RelPath, keep: Keep, wanted: Keep = every_file) -> dict[RelPath, Digest]:
+        """Return the digest of every wanted file below `directory`, without the sub-directories that are not kept.
 
         Links are followed to reach `directory`, never below it. A `directory` that is a file is its own result.
         """
         directory = _clean(directory)
         self._scanned.add(directory)
-        return self._digests_of(directory, keep)
+        return self._digests_of(directory, keep, wanted)
 
     def look_again(
-        self, paths: Collection[RelPath], known: Collection[RelPath], keep: Keep
+        self, paths: Collection[RelPath], known: Collection[RelPath], keep: Keep, wanted: Keep = every_file
     ) -> dict[RelPath, Digest | None]:
-        """Return the present digest of what the paths name; None for what is gone.
+        """Return the present digest of what the paths name; None for what is gone or not wanted.
 
         A path that is a directory now is walked; of a path that was one, every known file below it is reported gone.
         """
@@ -86,7 +87,7 @@ class DiskFiles:
         perhaps_directories: set[RelPath] = set()
         inside_link = _LinkTest(self._absolute, self._scanned)
         for path in map(_clean, paths):
-            present = {} if inside_link(path) else self._present(path, known, keep)
+            present = {} if inside_link(path) else self._present(path, known, keep, wanted)
             found |= present
             if path not in present:
                 perhaps_directories.add(path)
@@ -110,36 +111,39 @@ class DiskFiles:
     def _absolute(self, path: str) -> str:
         return os.path.normpath(f"{self._root}/{to_system(path)}")
 
-    def _present(self, path: RelPath, known: Collection[RelPath], keep: Keep) -> dict[RelPath, Digest]:
+    def _present(self, path: RelPath, known: Collection[RelPath], keep: Keep, wanted: Keep) -> dict[RelPath, Digest]:
         """Return the digests at a path that a hint named."""
         absolute = self._absolute(path)
         with suppress(OSError):
             status = os.lstat(absolute)
             if not stat.S_ISDIR(status.st_mode) and path not in self._scanned:
-                digest = self._digest(path, absolute, status)
+                digest = self._digest(path, absolute, status) if wanted(path) else None
                 return {path: digest} if digest else {}
             if stat.S_ISDIR(status.st_mode) and path not in _HERE and path not in self._scanned and not keep(path):
                 return {}
-            found = self._digests_of(path, keep)
+            found = self._digests_of(path, keep, wanted)
             if path in known and path not in found and (digest := self._digest(path, absolute, status)):
                 found[path] = digest  # the source of a copy that is also a link in a wider context
             return found
         return {}
 
-    def _digests_of(self, path: RelPath, keep: Keep) -> dict[RelPath, Digest]:
+    def _digests_of(self, path: RelPath, keep: Keep, wanted: Keep) -> dict[RelPath, Digest]:
         absolute = self._absolute(path)
         with suppress(OSError):
             if not Path(absolute).is_dir():
                 digest = self._digest(path, absolute, os.lstat(absolute))
                 return {path: digest} if digest else {}
         found: dict[RelPath, Digest] = {}
-        unknown = self._take_known("" if path in _HERE else path + "/", absolute, keep, found)
+        walk = _walk("" if path in _HERE else path + "/", absolute, keep)
+        unknown = self._take_known((each for each in walk if wanted(each[0])), found)
         found.update([(each.path, self._learn(each)) for each in hash_all(unknown)])
         return found
 
-    def _take_known(self, prefix: str, directory: str, keep: Keep, found: dict[RelPath, Digest]) -> Iterator[Unknown]:
+    def _take_known(
+        self, entries: Iterable[tuple[RelPath, os.DirEntry[str]]], found: dict[RelPath, Digest]
+    ) -> Iterator[Unknown]:
         """Add the digests that need no reading to those found; yield the files that do."""
-        for path, entry in _walk(prefix, directory, keep):
+        for path, entry in entries:
             try:
                 digest = self._without_reading(path, entry.path, entry.stat(follow_symlinks=False))
             except OSError:  # it vanished while we walk
