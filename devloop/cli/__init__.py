@@ -1,0 +1,15 @@
+"""The command line. Only typer and the standard library are imported here; each command imports what it needs."""
+
+from devloop.cli import reading, running, working
+from devloop.cli.application import app
+from devloop.cli.calling import INTERRUPTED
+
+__all__ = ["app", "main", "reading", "running", "working"]
+
+
+def main() -> None:
+    """Run the command line; the process ends with the command's exit code."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
