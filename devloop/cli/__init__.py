@@ -1,6 +1,14 @@
 """The command line. Only typer and the standard library are imported here; each command imports what it needs."""
 
-from devloop.cli import reading, running, working
+from devloop.cli import running  # the order of these is the order in which `--help` lists the commands
+
+# isort: split
+from devloop.cli import reading
+
+# isort: split
+from devloop.cli import working
+
+# isort: split
 from devloop.cli.application import app
 from devloop.cli.calling import INTERRUPTED
 
