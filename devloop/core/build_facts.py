@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Final
 
+from devloop.core import reference
 from devloop.core.build_model import (
     UNKNOWN_BASE,
     Argument,
@@ -154,14 +155,17 @@ class _Reading:
             self._report(
                 start, f"the base image is empty: {names} has no value", "give the `ARG` before `FROM` a default"
             )
+        name = start.arguments[2].lower() if len(start.arguments) > 2 else None
+        base = self.names.get(expanded.text)
+        if base is None:
+            self._check_reference(start, expanded.text)
         flag = start.flag("platform")
         platform = self.lexer.expand(flag.value or "", self.globals.values) if flag else None
-        name = start.arguments[2].lower() if len(start.arguments) > 2 else None
         return _Declared(
             index=index,
             name=name,
             reference=expanded.text,
-            base=self.names.get(expanded.text),
+            base=base,
             platform=platform.text if platform else None,
             used=expanded.used | (platform.used if platform else frozenset()),
             start=start,
@@ -247,6 +251,15 @@ class _Reading:
             for consumed in sorted(self.globals.consumes.get(name, ())):
                 reader.consumed[consumed] = self.globals.declared[consumed][0]
         return reader
+
+    def _check_reference(self, instruction: Instruction, name: str) -> None:
+        if not name or name.lower() in self.contexts:
+            return
+        try:
+            reference.parse(name)
+        except InputError as error:
+            hint = f"`FROM` minds capitals: write `{name.lower()}`" if name.lower() in self.names else error.hint
+            self._report(instruction, f"{error.message}, and no stage before this one is called so", hint)
 
     def _base(self, stage: _Declared) -> BaseConfig:
         if stage.replaced:

@@ -1,6 +1,6 @@
 """What devloop knows of a build after reading its Dockerfile: plain values, no decisions."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -173,22 +173,28 @@ class BuildFacts:
         links: Mapping[str, str] | None = None,
         *,
         directories: Iterable[str] | None = None,
+        archives: Collection[str] | None = None,
     ) -> dict[str, tuple[Source, ...]]:
         """Return those of `paths` that are inputs of the build, each with the sources that read it.
 
-        With the directories known, this is narrower than `selects`: it leaves out what only reaches a stage of which
-        something else is taken.
+        This is narrower than `selects`: it leaves out what only reaches a stage of which something else is taken.
 
         Args:
             paths: The files and links of the context.
             ignore: Its `.dockerignore`.
             links: The text of each of the links, by its path.
-            directories: The directories of the context.
+            directories: The directories of the context. Without them, what an empty one could make a difference to counts.
+            archives: Those of the files that `ADD` would unpack. Without them, any file that `ADD` names may be one.
         """
         sources = followed(self.sources, links or {})
         table = table_of(sources)
         selected = ((path, table.selects(path)) for path in paths)
         found = {path: by for path, by in selected if by and not ignore.excludes(path)}
-        if links or directories is None:
-            return found
-        return narrowed(found, self.stages, [path for path in directories if not ignore.excludes(path)])
+        known = None if directories is None else [path for path in directories if not ignore.excludes(path)]
+        return narrowed(
+            found,
+            self.stages,
+            directories=known,
+            links=links or {},
+            may_be_archive=lambda path: archives is None or path in archives,
+        )

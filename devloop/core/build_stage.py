@@ -10,7 +10,7 @@ from typing import Final, Literal
 from devloop.core.build_model import BaseConfig, BaseUse, Feature
 from devloop.core.build_scope import GlobalScope, Scope, Value
 from devloop.core.dockerfile_model import Instruction
-from devloop.core.dockerfile_words import heredoc_of
+from devloop.core.dockerfile_words import SyntaxProblem, heredoc_of
 from devloop.core.expansion import ExpansionError
 from devloop.core.patterns import Glob, PatternError, clean, is_glob
 from devloop.core.sources import Source, SourceKind, context_path
@@ -153,11 +153,10 @@ class StageReader:
     def _copy(self, instruction: Instruction) -> None:
         adds = instruction.keyword == "ADD"
         *written, last = instruction.arguments
-        if heredoc_of(last) and not instruction.is_json:
+        if _document(last) and not instruction.is_json:
             raise Problem(f"a heredoc cannot be the destination of `{instruction.keyword}`")
-        names = {each.name for each in instruction.heredocs}
-        documents = tuple(each.name for word in written if (each := heredoc_of(word)) and each.name in names)
-        plain = [word for word in written if not ((each := heredoc_of(word)) and each.name in names)]
+        documents = tuple(name for word in written if (name := _document(word)))
+        plain = [word for word in written if not _document(word)]
         stage, image = (None, None) if adds else self._origin(instruction)
         values = [self.scope.expand(word) for word in plain]
         remote = [value for value in values if _REMOTE.match(value.text)]
@@ -314,6 +313,15 @@ class StageReader:
                 instruction=instruction.text.strip(),
             )
         )
+
+
+def _document(word: str) -> str | None:
+    """Return the name of the heredoc that this word stands for; what is none is a name like any other."""
+    try:
+        document = heredoc_of(word)
+    except SyntaxProblem:
+        return None
+    return document.name if document else None
 
 
 _ALIASES: Final = {"src": "source", "dst": "target", "destination": "target"}

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 from devloop.core.links import Links
 from devloop.core.stages import Unknown
 
-__all__ = ["Choice", "ContextFiles", "Destinations", "File", "FileSystem", "Landed"]
+__all__ = ["Choice", "ContextFiles", "Destinations", "File", "FileSystem", "Landed", "is_within"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +90,7 @@ class File:
         doubt: Why something else may be in its place.
         inside: Where it is instead, if its path is a directory.
         entered: The stage and the line that took it from the context.
+        is_link: Whether it is a symbolic link, copied as such.
     """
 
     origin: str | None
@@ -99,6 +100,7 @@ class File:
     doubt: Unknown | None = None
     inside: str | None = None
     entered: tuple[int, int] | None = None
+    is_link: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class ContextFiles:
     def under(self, directory: str) -> Iterator[tuple[str, File]]:
         """Yield everything below a directory by its name as seen through symbolic links, with the file itself."""
         for apparent, path in self._below(directory, self._paths):
-            yield apparent, File(origin=path)
+            yield apparent, File(origin=path, is_link=path in self._links.targets)
 
     def directories_under(self, directory: str) -> Iterator[str]:
         """Yield the directories below a directory, by their names as seen through symbolic links."""
@@ -168,6 +170,8 @@ class FileSystem:
     Attributes:
         nodes: What is known of it.
         opaque: Whether there may be more than `nodes`, apart from what `RUN` made.
+        sparse: Whether there may be more empty directories than `nodes` has.
+        has_links: Whether there may be symbolic links among `nodes`.
         runs: The line and the working directory of each `RUN`.
         workdir: The working directory, None when it is not known.
         lost: Files of the context that were copied to a place that is not known, with the reason.
@@ -175,18 +179,30 @@ class FileSystem:
 
     nodes: dict[str, File | _Directory] = field(default_factory=dict)
     opaque: bool = False
+    sparse: bool = False
+    has_links: bool = False
     runs: list[tuple[int, str | None]] = field(default_factory=list)
     workdir: str | None = "/"
     lost: dict[str, Unknown] = field(default_factory=dict)
 
     def copy(self) -> "FileSystem":
         """Return a file system that starts as this one."""
-        return FileSystem(dict(self.nodes), self.opaque, list(self.runs), self.workdir, dict(self.lost))
+        return replace(self, nodes=dict(self.nodes), runs=list(self.runs), lost=dict(self.lost))
 
     @property
     def is_known(self) -> bool:
-        """Whether there is nothing but what `nodes` says."""
+        """Whether there is nothing but what `nodes` says, empty directories apart."""
         return not self.opaque and not self.runs
+
+    def links(self) -> tuple[str, ...]:
+        """Return the paths of the symbolic links that were copied here."""
+        if not self.has_links:
+            return ()
+        return tuple(path for path, node in self.nodes.items() if isinstance(node, File) and node.is_link)
+
+    def leads_through_link(self, path: str) -> bool:
+        """Return whether something on this path is a symbolic link, so that it leads elsewhere."""
+        return any(is_within(path, link) for link in self.links())
 
     # --- as a place to copy from ------------------------------------------------------------------------------------
 
@@ -235,7 +251,7 @@ class FileSystem:
         if isinstance(node, File):
             certain = node.doubt is None and node.inside is None and node.since == len(self.runs)
             return "file" if certain else "unknown"
-        return "absent" if self.is_known else "unknown"
+        return "absent" if self.is_known and not self.sparse else "unknown"
 
     def _stands(self, path: str, since: int) -> bool:
         """Return whether a directory is still one: only a `RUN` that works in it cannot have taken it away."""
@@ -260,7 +276,8 @@ class FileSystem:
     def put(self, path: str, file: File, *, line: int, inside: str | None = None) -> None:
         """Note that this file stands at `path` from here on, or else at `inside`."""
         self.make_directory(posixpath.dirname(path))
-        self.nodes[path] = File(file.origin, line, file.runs, len(self.runs), file.doubt, inside, file.entered)
+        self.nodes[path] = replace(file, line=line, since=len(self.runs), inside=inside)
+        self.has_links |= file.is_link
 
     def doubt(self, path: str, why: Unknown, *, below: bool = False) -> None:
         """Note that the file at `path`, or any file below it, may have been replaced."""

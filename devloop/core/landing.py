@@ -5,7 +5,7 @@ the context, and what may have been there before or been changed since. What a b
 and a destination that depends on it is reported as unknown: a wrong destination would be worse than none.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -45,6 +45,7 @@ def land(
     links: Mapping[str, str] | None = None,
     *,
     directories: Iterable[str] | None = None,
+    archives: Collection[str] | None = None,
 ) -> Landing:
     """Return where the files of the context end up in the image.
 
@@ -54,9 +55,14 @@ def land(
         links: The symbolic links among them, with their targets.
         directories: The directories of the context that reach the builder. Without them, a destination that an empty
             directory could make a difference to is reported as a choice.
+        archives: Those of the files that `ADD` would unpack. Without them, any file that `ADD` names may be one.
     """
     context = ContextFiles(files, directories, Links(links or {}))
     systems: dict[int, FileSystem] = {}
+
+    def may_be_archive(path: str) -> bool:
+        return archives is None or path in archives
+
     for index in sorted(facts.stages):
-        systems[index] = play(facts.stages[index], systems, context)
+        systems[index] = play(facts.stages[index], systems, context, may_be_archive=may_be_archive)
     return Landing(facts, systems[max(systems)].destinations())

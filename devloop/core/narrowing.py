@@ -1,109 +1,144 @@
-"""Inputs that only reach a stage of which something else is taken.
+"""Inputs that nothing of the image is made of, though an instruction reads them.
 
-`COPY . /w` in one stage and `COPY --from=one /w/src /` in the next make an input of `src` alone. That can be said for
-sure where the first stage holds nothing but files of the context: it starts from nothing, runs nothing, and there are
-no symbolic links. Elsewhere everything that a stage reads counts.
+`COPY . /w` in one stage and `COPY --from=one /w/src /` in the next make an input of `src` alone. The stages are played,
+and what is looked at is noted: whatever becomes a layer of the image or is there before a `RUN`, which may do something
+else each time it runs; and what such stages take of others. Where the play cannot know, all that may be looked at counts.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from devloop.core.file_systems import ContextFiles, File, FileSystem
 from devloop.core.links import Links
-from devloop.core.playing import play, selected
-from devloop.core.sources import Source
-from devloop.core.stages import Copy, Run, Stage
+from devloop.core.playing import may_lead_through_link, play, selected
+from devloop.core.sources import Source, SourceKind
+from devloop.core.stages import Copy, CopySource, Operation, Run, Stage
 
 __all__ = ["narrowed"]
 
 
 def narrowed(
-    inputs: Mapping[str, tuple[Source, ...]], stages: Mapping[int, Stage], directories: Iterable[str]
+    inputs: Mapping[str, tuple[Source, ...]],
+    stages: Mapping[int, Stage],
+    *,
+    directories: Iterable[str] | None,
+    links: Mapping[str, str],
+    may_be_archive: Callable[[str], bool],
 ) -> dict[str, tuple[Source, ...]]:
-    """Return the inputs without those that cannot reach the image.
+    """Return the inputs without those that cannot change the image.
 
     Args:
-        inputs: What the sources select, of all files of a context without symbolic links.
+        inputs: What the sources select.
         stages: The needed stages; the last one is built.
-        directories: The directories of the context.
+        directories: The directories of the context, None when they are not known.
+        links: The symbolic links among the inputs, with their targets.
+        may_be_archive: Whether a file of the context may be one that `ADD` unpacks.
     """
-    plain = _plain_stages(stages)
-    narrow = plain - _continued(stages, plain)
-    if not narrow:
-        return dict(inputs)
-    context = ContextFiles(inputs, directories, Links({}))
-    systems: dict[int, FileSystem] = {}
-    for index in sorted(plain):
-        systems[index] = play(stages[index], systems, context)
-        if systems[index].opaque or systems[index].lost:
-            return dict(inputs)
-    taken = {
-        (*file.entered, file.origin)
-        for index, stage in stages.items()
-        if index not in narrow
-        for file in _taken(stage, systems)
-        if file.entered is not None
-    }
+    viewer = _Viewer()
+    context = ContextFiles(inputs, directories, Links(links))
+    for index, stage in sorted(stages.items()):
+        viewer.begin(stage)
+        note = functools.partial(viewer.note, viewer.brought[index])
+        viewer.systems[index] = play(stage, viewer.systems, context, may_be_archive=may_be_archive, after=note)
+    viewer.see(viewer.brought[max(stages)])
     kept: dict[str, tuple[Source, ...]] = {}
     for path, sources in inputs.items():
-        left = tuple(each for each in sources if each.stage not in narrow or (each.stage, each.line, path) in taken)
+        left = tuple(each for each in sources if viewer.needs(path, each))
         if left:
             kept[path] = left
     return kept
 
 
-def _plain_stages(stages: Mapping[int, Stage]) -> frozenset[int]:
-    """Return the stages that hold nothing but files of the context."""
-    plain: set[int] = set()
-    for index, stage in sorted(stages.items()):
-        starts_plain = stage.image is None if stage.base is None else stage.base in plain
-        if starts_plain and all(_is_plain(each, plain) for each in stage.operations):
-            plain.add(index)
-    return frozenset(plain)
+@dataclass(slots=True, kw_only=True)
+class _Brought:
+    """What the instructions of a stage and of those it continues have brought so far.
+
+    Attributes:
+        stage: The stage.
+        instructions: Those that copied from the context, by stage and line.
+        files: What was copied from other stages: the instruction that took it from the context, and the file.
+    """
+
+    stage: int
+    instructions: set[tuple[int, int]] = field(default_factory=set)
+    files: set[tuple[int, int, str]] = field(default_factory=set)
 
 
-def _continued(stages: Mapping[int, Stage], plain: frozenset[int]) -> frozenset[int]:
-    """Return the stages that become a part of the image, or of a stage that may read all of them."""
-    ends = [max(stages), *(index for index in stages if index not in plain)]
-    return frozenset(part for index in ends for part in _chain(index, stages))
+@dataclass(slots=True, kw_only=True)
+class _Viewer:
+    """Notes which files of the context something looks at, and as brought by which instruction."""
 
+    systems: dict[int, FileSystem] = field(default_factory=dict)
+    brought: dict[int, _Brought] = field(default_factory=dict)
+    instructions: set[tuple[int, int]] = field(default_factory=set)
+    files: set[tuple[int, int, str]] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
 
-def _is_plain(operation: object, plain: set[int]) -> bool:
-    match operation:
-        case Run():
-            return False
-        case Copy(stage=stage, image=image):
-            return image in {None, "scratch"} and (stage is None or stage in plain)
-        case _:
+    def needs(self, path: str, source: Source) -> bool:
+        """Return whether something looks at the file as this source brings it, or misses it when it is gone."""
+        is_named = not source.is_glob and source.pattern == path
+        if is_named or source.kind is SourceKind.BIND or path in self.lost:
             return True
+        instruction = (source.stage, source.line)
+        return instruction in self.instructions or (*instruction, path) in self.files
 
+    def begin(self, stage: Stage) -> None:
+        """Note that a stage starts with what the one that it continues has brought."""
+        own = self.brought[stage.index] = _Brought(stage=stage.index)
+        if stage.base is not None:
+            before = self.brought[stage.base]
+            own.instructions |= before.instructions
+            own.files |= before.files
 
-def _chain(index: int, stages: Mapping[int, Stage]) -> Iterator[int]:
-    current: int | None = index
-    while current is not None:
-        yield current
-        current = stages[current].base
-
-
-def _taken(stage: Stage, systems: Mapping[int, FileSystem]) -> Iterator[File]:
-    for operation in stage.operations:
+    def note(self, brought: _Brought, operation: Operation, system: FileSystem) -> None:
+        """Note what an operation brings, or looks at."""
+        self.lost |= system.lost.keys()
         match operation:
-            case Copy(stage=int(origin)) if origin in systems:
-                for source in operation.sources:
-                    if source is None:
-                        yield from (file for _, file in systems[origin].under(""))
-                    else:
-                        for taken in selected(source, operation, systems[origin]):
-                            yield from (file for _, file in taken.files)
             case Run(mounts=mounts):
+                self.see(brought)
                 for origin, path in mounts:
-                    if origin in systems:
-                        yield from _mounted(path, systems[origin])
+                    self.files |= _entries(self._mounted(CopySource(pattern=path), origin))
+            case Copy(stage=int(origin)):
+                brought.files |= _entries(self._taken(operation, origin))
+            case Copy():
+                brought.instructions.add((brought.stage, operation.line))
             case _:
                 pass
 
+    def see(self, brought: _Brought) -> None:
+        """Note that something looks at all of this."""
+        self.instructions |= brought.instructions
+        self.files |= brought.files
 
-def _mounted(path: str, system: FileSystem) -> Iterator[File]:
-    file = system.file(path)
-    if file is not None:
-        yield file
-    yield from (below for _, below in system.under(path))
+    def _taken(self, operation: Copy, origin: int) -> Iterator[File]:
+        system = self.systems[origin]
+        for source in operation.sources:
+            if source is None or not _is_sure(source, system):
+                yield from _all(system)
+            else:
+                for taken in selected(source, operation, system):
+                    yield from (file for _, file in taken.files)
+
+    def _mounted(self, source: CopySource, origin: int) -> Iterator[File]:
+        system = self.systems[origin]
+        if not _is_sure(source, system):
+            yield from _all(system)
+            return
+        file = system.file(source.pattern)
+        if file is not None:
+            yield file
+        yield from (below for _, below in system.under(source.pattern))
+
+
+def _is_sure(source: CopySource, system: FileSystem) -> bool:
+    """Return whether it is known what this source means in a stage."""
+    return source.pattern == "" or (system.is_known and not may_lead_through_link(source, system))
+
+
+def _all(system: FileSystem) -> Iterator[File]:
+    return (file for _, file in system.under(""))
+
+
+def _entries(files: Iterable[File]) -> set[tuple[int, int, str]]:
+    return {(*file.entered, file.origin) for file in files if file.entered is not None and file.origin is not None}

@@ -1,20 +1,35 @@
 """The instructions of a stage, played on file systems that know only names."""
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
-from devloop.core.file_systems import ContextFiles, File, FileSystem
+from devloop.core.file_systems import ContextFiles, File, FileSystem, is_within
 from devloop.core.patterns import is_glob
 from devloop.core.sources import Selector, Source, SourceKind
-from devloop.core.stages import Copy, CopySource, MakeDirectory, Run, Stage, Unknown
+from devloop.core.stages import Copy, CopySource, MakeDirectory, Operation, Run, Stage, Unknown
 
-__all__ = ["Origin", "Taken", "play", "selected"]
+__all__ = ["Origin", "Taken", "may_lead_through_link", "play", "selected"]
 
 
-def play(stage: Stage, systems: Mapping[int, FileSystem], context: ContextFiles) -> FileSystem:
-    """Return the file system at the end of a stage, given those of the stages before it."""
+def play(
+    stage: Stage,
+    systems: Mapping[int, FileSystem],
+    context: ContextFiles,
+    *,
+    may_be_archive: Callable[[str], bool] = lambda _: True,
+    after: Callable[[Operation, FileSystem], None] = lambda _operation, _system: None,
+) -> FileSystem:
+    """Return the file system at the end of a stage, given those of the stages before it.
+
+    Args:
+        stage: The stage.
+        systems: The file systems of the stages before it.
+        context: The build context.
+        may_be_archive: Whether a file of the context may be one that `ADD` unpacks.
+        after: Called after each operation.
+    """
     system = systems[stage.base].copy() if stage.base is not None else FileSystem(opaque=stage.image is not None)
     if stage.image is not None:
         system.workdir = None
@@ -22,14 +37,15 @@ def play(stage: Stage, systems: Mapping[int, FileSystem], context: ContextFiles)
         match operation:
             case MakeDirectory(path=path):
                 system.workdir = path
-                if path is None:
-                    system.opaque = True
+                if path is None or system.leads_through_link(path):
+                    system.sparse = True
                 else:
                     system.make_directory(path)
             case Run(line=line):
                 system.runs.append((line, system.workdir))
             case Copy():
-                _Copying(operation, stage.index, system, _origin(operation, systems, context)).do()
+                _Copying(operation, stage.index, system, _origin(operation, systems, context), may_be_archive).do()
+        after(operation, system)
     return system
 
 
@@ -52,16 +68,21 @@ class _Copying:
     stage: int
     system: FileSystem
     origin: Origin
+    may_be_archive: Callable[[str], bool]
 
     def do(self) -> None:
         operation = self.operation
         if isinstance(self.origin, FileSystem):
             self._carry_losses(self.origin)
+            self.system.sparse |= self.origin.sparse
         if self._brings_unknown():
             self._spoil(f"line {operation.line} may put something else there")
         for source in operation.sources:
             if source is None:
                 self._lose(self.origin.under(""), "its source is not known")
+            elif isinstance(self.origin, FileSystem) and may_lead_through_link(source, self.origin):
+                self._lose(self.origin.under(""), "a symbolic link may lead to it")
+                self._spoil(f"line {operation.line} may put something else there")
             else:
                 self._copy(source)
         for name in operation.documents:
@@ -94,6 +115,7 @@ class _Copying:
         self.system.opaque = True
 
     def _lose(self, found: Iterable[tuple[str, File]], why: str) -> None:
+        """Note files that go nobody knows where."""
         unknown = self._unknown(f"it is copied in line {self.operation.line}, but {why}")
         for _, file in found:
             if file.origin is not None:
@@ -112,20 +134,24 @@ class _Copying:
 
     def _allow_for_empty_directories(self, source: CopySource) -> None:
         if is_glob(source.pattern) or self.origin.file(source.pattern) is None:
-            self.system.opaque = True
+            self.system.sparse = True
 
     def _put_directory(self, taken: "Taken") -> None:
         destination = self.operation.destination
+        skip = len(taken.root) + 1 if taken.root else 0
         if destination is None:
             self._lose(taken.files, "the directory that it is copied to is not known")
+            self._doubt_everywhere(path[skip:] for path, _ in taken.files)
+            return
+        if self.system.leads_through_link(destination):
+            self._lose_in_link(taken.files)
             return
         self.system.make_directory(destination)
-        skip = len(taken.root) + 1 if taken.root else 0
         for path, file in taken.files:
             self._put(posixpath.join(destination, path[skip:]), file)
         if self.operation.excludes or self.operation.parents:
             # Engines differ in which directories they make of those that hold nothing that is copied.
-            self.system.opaque = True
+            self.system.sparse = True
             return
         for path in taken.directories:
             self.system.make_directory(posixpath.join(destination, path[skip:]))
@@ -139,12 +165,16 @@ class _Copying:
             return
         if destination is None:
             self._lose([(name, file)], "the directory that it is copied to is not known")
+            self._doubt_everywhere([name])
             return
-        if operation.unpacks and _may_be_archive(name):
+        if operation.unpacks and file.origin is not None and self.may_be_archive(file.origin):
             self._lose([(name, file)], "it may be an archive, which `ADD` unpacks")
             self._spoil(f"line {operation.line} may unpack something there")
             return
         inside = posixpath.join(destination, name)
+        if self.system.leads_through_link(destination):
+            self._lose_in_link([(name, file)])
+            return
         match self._is_directory(destination):
             case True:
                 self.system.make_directory(destination)
@@ -165,7 +195,21 @@ class _Copying:
             return False
         return _selector(CopySource(pattern=name), self.operation).may_exclude(name)
 
+    def _lose_in_link(self, found: Iterable[tuple[str, File]]) -> None:
+        self._lose(found, "a symbolic link stands in its way")
+        self.system.doubt("/", self._unknown(f"line {self.operation.line} may replace it through a link"), below=True)
+
+    def _doubt_everywhere(self, names: Iterable[str]) -> None:
+        """Note that files of these names, which go nobody knows where, may have replaced others of the same name."""
+        ends = {posixpath.basename(name): f"/{name}" for name in names}
+        why = self._unknown(f"line {self.operation.line} may replace it")
+        for path in [path for path in self.system.nodes if path.endswith(ends.get(posixpath.basename(path), "//"))]:
+            self.system.doubt(path, why)
+
     def _put(self, path: str, file: File, inside: str | None = None) -> None:
+        if self.system.leads_through_link(path):
+            self._lose_in_link([(path, file)])
+            return
         entered = (self.stage, self.operation.line) if self.operation.from_context else file.entered
         self.system.put(path, replace(file, entered=entered), line=self.operation.line, inside=inside)
 
@@ -222,6 +266,15 @@ def selected(source: CopySource, operation: Copy, origin: Origin) -> Iterator[Ta
             yield taken
 
 
+def may_lead_through_link(source: CopySource, origin: FileSystem) -> bool:
+    """Return whether the source may name something by way of a symbolic link of the file system."""
+    links = origin.links()
+    if not links:
+        return False
+    start = f"/{_literal_start(source.pattern)}"
+    return any(is_within(start, link) or (start != f"/{source.pattern}" and is_within(link, start)) for link in links)
+
+
 def _selector(source: CopySource, operation: Copy) -> Selector:
     return Selector(
         Source(
@@ -236,21 +289,15 @@ def _selector(source: CopySource, operation: Copy) -> Selector:
 
 
 def _candidates(pattern: str, origin: Origin) -> tuple[Iterable[tuple[str, File]], Iterable[str]]:
-    start = pattern
-    if is_glob(pattern):
-        parts = pattern.split("/")
-        literal = next(index for index, part in enumerate(parts) if is_glob(part))
-        start = "/".join(parts[:literal])
-    elif pattern and (file := origin.file(pattern)) is not None:
+    start = _literal_start(pattern)
+    if not is_glob(pattern) and pattern and (file := origin.file(pattern)) is not None:
         return [(pattern, file)], ()
     return origin.under(start), origin.directories_under(start)
 
 
-def _may_be_archive(name: str) -> bool:
-    stem, dot, suffix = name.lower().rpartition(".")
-    return bool(dot) and (suffix in _ARCHIVES or stem.endswith(".tar"))
-
-
-_ARCHIVES: Final = frozenset(
-    {"tar", "tgz", "tbz", "tbz2", "txz", "tzst", "tzo", "gz", "bz2", "xz", "zst", "lz", "lzma"}
-)
+def _literal_start(pattern: str) -> str:
+    """Return the directory that everything which the pattern matches lies below, or the name that it is."""
+    if not is_glob(pattern):
+        return pattern
+    parts = pattern.split("/")
+    return "/".join(parts[: next(index for index, part in enumerate(parts) if is_glob(part))])

@@ -15,7 +15,7 @@ from devloop.model import Digest, ImageRef, ImageSpec, RelPath
 from devloop.runtime.render import Read, all_in_folder, in_folder
 from devloop.runtime.user_code import call
 
-__all__ = ["BuildSource", "build_arguments", "is_custom", "read_source", "repository"]
+__all__ = ["BuildSource", "build_arguments", "ignore_rules", "is_custom", "read_source", "repository"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +129,7 @@ def read_source(
         dockerfile=RelPath(dockerfile),
         text=parsed,
         facts=facts,
-        ignore=_ignore_rules(context, dockerfile, read),
+        ignore=ignore_rules(context, dockerfile, read),
         recipe={
             dockerfile: digests.of_value(facts.recipe),
             "build arguments": digests.of_value({each.name: each.value for each in facts.arguments}),
@@ -165,7 +165,7 @@ def _no_dockerfile(declaration: Declaration, dockerfile: str, context_exists: bo
     return InputError(message, where=declaration.where, hint=hint)
 
 
-def _ignore_rules(context: str, dockerfile: str, read: Read) -> IgnoreRules:
+def ignore_rules(context: str, dockerfile: str, read: Read) -> IgnoreRules:
     """Return the rules of `<Dockerfile>.dockerignore`, which BuildKit prefers, or of the context's own."""
     for path in (f"{dockerfile}.dockerignore", posixpath.normpath(posixpath.join(context, ".dockerignore"))):
         text = read(path)

@@ -4,7 +4,7 @@ import os
 from typing import Final
 
 from devloop.core.dockerfile import BaseConfig
-from tests.conformance.engine import Project
+from tests.conformance.project import Project
 
 # A name of this run's own: several may share the engine.
 TRIGGER: Final = f"devloop-conformance-trigger-{os.getpid()}"
@@ -98,7 +98,7 @@ PROJECTS: Final[dict[str, Project]] = {
         "COPY --from=one /out /",
     ),
     "a bind mount": _file("FROM busybox", "RUN --mount=type=bind,source=src/lib,target=/m true", "COPY a.txt /"),
-    "a bind mount of everything": _file("FROM busybox", "RUN --mount=target=/m wc /m/a.txt > /out", ignore="docs\n"),
+    "a bind mount of everything": _file("FROM busybox", "RUN --mount=target=/m wc /m/a.txt > /out", ignores={".dockerignore": "docs\n"}),
     "a bind mount of a stage": _file(
         "FROM scratch AS one",
         "COPY docs /d/",
@@ -142,11 +142,11 @@ PROJECTS: Final[dict[str, Project]] = {
     "a link on the way": _scratch(
         "COPY l/main.py /w/", "COPY l/*.py /v/", links={"l": "src", "m": "docs"}, relinked={"m": "src"}
     ),
-    "ignored files": _scratch("COPY . /", ignore="docs\n*.txt\n!b.txt\n**/.hidden\n"),
-    "brought back below an ignored directory": _scratch("COPY src /w/", ignore="src\n!src/lib\n"),
-    "a parent does not bring back": _scratch("COPY . /", ignore="docs/*\n!docs\n"),
-    "the ignore file ignores itself": _scratch("COPY . /", ignore=".dockerignore\nDockerfile\n"),
-    "all but": _scratch("COPY . /", ignore="*\n!src/*.py\n!docs\n"),
+    "ignored files": _scratch("COPY . /", ignores={".dockerignore": "docs\n*.txt\n!b.txt\n**/.hidden\n"}),
+    "brought back below an ignored directory": _scratch("COPY src /w/", ignores={".dockerignore": "src\n!src/lib\n"}),
+    "a parent does not bring back": _scratch("COPY . /", ignores={".dockerignore": "docs/*\n!docs\n"}),
+    "the ignore file ignores itself": _scratch("COPY . /", ignores={".dockerignore": ".dockerignore\nDockerfile\n"}),
+    "all but": _scratch("COPY . /", ignores={".dockerignore": "*\n!src/*.py\n!docs\n"}),
     "a trigger of the base image": Project(
         dockerfile=f"FROM {TRIGGER}\nCOPY b.txt /\n",
         files=_TREE,

@@ -31,11 +31,11 @@ def test_a_source_cannot_leave_the_context() -> None:
 
 def test_a_glob_selects_what_it_matches_and_what_is_below() -> None:
     facts = facts_of("FROM scratch", "COPY *.py l?b/*/x /")
-    assert inputs(facts, "a.py", ".py", "d/a.py", "lib/a/x", "lib/a/x/y", "lib/a/y") == [
+    assert inputs(facts, "a.py", ".py", "d/a.py", "lib/a/x", "lib/b/x/y", "lib/a/y") == [
         "a.py",
         ".py",
         "lib/a/x",
-        "lib/a/x/y",
+        "lib/b/x/y",
     ]
 
 
@@ -111,9 +111,29 @@ def test_a_part_of_a_plain_stage_makes_inputs_of_that_part() -> None:
     assert [source.line for source in facts.inputs(["b", "src/c"], directories=["src"])["b"]] == [3]
 
 
-def test_without_the_directories_a_stage_counts_as_a_whole() -> None:
-    facts = facts_of("FROM scratch AS one", "COPY . /w/", "FROM scratch", "COPY --from=one /w/src /")
-    assert list(facts.inputs(["src/a", "lib/a"])) == ["src/a", "lib/a"]
+def test_a_file_that_is_named_counts_wherever_it_goes_for_the_build_misses_it() -> None:
+    facts = facts_of("FROM scratch AS one", "COPY a b c* /w/", "FROM scratch", "COPY --from=one /w/a /")
+    assert inputs(facts, "a", "b", "c") == ["a", "b"]
+
+
+def test_what_is_replaced_in_a_stage_that_is_only_taken_from_does_not_count() -> None:
+    lines = ("FROM scratch AS one", "COPY */x /w/", "FROM scratch", "COPY --from=one / /")
+    assert inputs(facts_of(*lines), "a/x", "b/x") == ["b/x"]
+    assert inputs(facts_of(*lines[:2]), "a/x", "b/x") == ["a/x", "b/x"]
+
+
+def test_all_that_is_there_before_a_run_counts_even_if_it_was_replaced_for_the_run_is_done_again() -> None:
+    facts = facts_of(
+        "FROM scratch AS one", "COPY a* /x/y", "COPY b* /x/y", "RUN z", "COPY c* /x/", "FROM scratch",
+        "COPY --from=one /x/y /",
+    )  # fmt: skip
+    assert inputs(facts, "a", "b", "c") == ["a", "b", "c"]
+
+
+def test_a_link_in_the_way_makes_inputs_of_all_that_it_may_lead_to() -> None:
+    facts = facts_of("FROM scratch AS one", "COPY . /w/", "FROM scratch", "COPY --from=one /w/now/a /")
+    assert inputs(facts, "now", "v1/a", "v2/a", links={"now": "v1"}) == ["now", "v1/a", "v2/a"]
+    assert inputs(facts, "other", "v1/a", links={"other": "v1"}) == []
 
 
 def test_a_part_of_a_stage_on_an_image_makes_inputs_of_all_for_a_link_may_lead_there() -> None:
