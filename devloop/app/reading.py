@@ -11,7 +11,7 @@ from devloop.app.options import Options
 from devloop.app.planning import planned
 from devloop.app.workspace import Place, Workspace, place_of
 from devloop.core.graph import Graph, ImageDetail
-from devloop.core.manifest import Manifest, to_yaml
+from devloop.core.manifest import Manifest
 from devloop.core.plan import Mode
 from devloop.core.state import State
 from devloop.core.trace import Result
@@ -166,11 +166,6 @@ class Reading:
             found.extend(with_images(manifests, _with_placeholders(self.graph, results)))
         unbuilt = [node.id.name for node in self.graph.of_kind(Kind.IMAGE) if node.id not in results]
         return tuple(found), unbuilt
-
-
-def rendered_yaml(manifests: Sequence[Manifest]) -> str:
-    """Return manifests as YAML."""
-    return to_yaml(manifests)
 
 
 def _with_placeholders(graph: Graph, results: Mapping[NodeId, Result]) -> Mapping[NodeId, Any]:

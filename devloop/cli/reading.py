@@ -112,10 +112,10 @@ def render(
     namespace: Namespace = None,
     output: Annotated[str, typer.Option("--output", "-o", help="yaml or json.")] = "yaml",
 ) -> None:
-    """Print the manifests as they would be applied."""
+    """Print the manifests as they would be applied, comments and layout as they were written."""
 
     async def command() -> None:
-        from devloop.core.manifest import to_yaml
+        from devloop.core.rewriting import rewritten
 
         check_choice("--output", output, ("yaml", "json"))
         reading = await open_reading(nodes, file, settings, context, kubeconfig, namespace)
@@ -123,7 +123,7 @@ def render(
         if output == "json":
             print_data([manifest.document for manifest in manifests], "", "json")
         else:
-            sys.stdout.write(to_yaml(manifests))
+            sys.stdout.write(rewritten(manifests))
         if unbuilt:
             names = ", ".join(f"`{name}`" for name in unbuilt)
             sys.stderr.write(f"note: not built as they are now, so without a tag of their own: {names}\n")

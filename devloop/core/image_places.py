@@ -198,6 +198,7 @@ _KNOWN = _table(
         ("image.openshift.io", "ImageStream", "spec.tags[*].from.name"),
         ("kubevirt.io", "VirtualMachine", "spec.dataVolumeTemplates[*].spec.source.registry.url"),
         ("pkg.crossplane.io", "Configuration Function Provider", "spec.package"),
+        ("planetscale.com", "VitessCluster", "spec.images.mysqld[*]"),
         ("tekton.dev", "TaskRun", "spec.taskRef.bundle"),
         ("tekton.dev", "PipelineRun", "spec.pipelineRef.bundle"),
         ("tekton.dev", "Pipeline", "spec.tasks[*].taskRef.bundle"),
