@@ -1,6 +1,6 @@
 """What is to be started and cancelled, given what a session knows and what its plan says."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from devloop.core.catch_up import difference, wanted_files, what_changed
@@ -8,7 +8,7 @@ from devloop.core.plan import ACTIONS, Due, Idle, Step, Synced, UpToDate, Waitin
 from devloop.core.runs import DONE, Cancel, Command, Follow, Make, Remove, Run, RunKey, Start, Sync
 from devloop.core.state import State
 from devloop.core.trace import Trace, reasons
-from devloop.model import Digest, Kind, NodeId, RelPath
+from devloop.model import ContainerTarget, Digest, Kind, NodeId, RelPath
 
 __all__ = ["PHASES"]
 
@@ -66,14 +66,15 @@ def _syncs(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
     """Start a copy to each container that does not hold what it should."""
     if not state.mode.sync or state.observed is None:
         return
+    containers = _by_reference(state)
     for image, step in steps.items():
         placement = state.placement(image)
         if placement is None or not isinstance(step, UpToDate | Synced) or image in state.refused:
             continue
         wanted: Mapping[RelPath, Digest] | None = None
-        for target, ref in state.containers.items():
+        for target in containers.get(step.result.ref, ()):
             key = RunKey(node=placement.node, target=target)
-            if ref != step.result.ref or key in state.running or target in state.paused:
+            if key in state.running or target in state.paused:
                 continue
             wanted = wanted_files(state.observed.files, image, placement) if wanted is None else wanted
             built = state.traces[image].inputs.files
@@ -97,15 +98,24 @@ def _greetings(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
     """Start to bring back what a container that is new has, where rules ask for it."""
     if not state.mode.sync:
         return
+    containers = _by_reference(state)
     for image, step in steps.items():
         placement = state.placement(image)
         if placement is None or not placement.pulls or not isinstance(step, UpToDate | Synced):
             continue
-        for target, ref in state.containers.items():
+        for target in containers.get(step.result.ref, ()):
             key = RunKey(node=placement.node, target=target, follow=True)
-            if ref == step.result.ref and target not in state.greeted and key not in state.running:
+            if target not in state.greeted and key not in state.running:
                 work = Follow(image=image, target=target, follow_ups=placement.pulls, paths=frozenset())
                 yield Start(run=Run(key=key, action="follow-up", reasons=("the container is new",), work=work))
+
+
+def _by_reference(state: State) -> Mapping[str, Sequence[ContainerTarget]]:
+    """Return the running containers by the image that their pod names."""
+    found: dict[str, list[ContainerTarget]] = {}
+    for target, ref in state.containers.items():
+        found.setdefault(ref, []).append(target)
+    return found
 
 
 PHASES = (_stale, _removals, _due, _syncs, _follows, _greetings)

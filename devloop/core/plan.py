@@ -191,7 +191,7 @@ def _settled(situation: Situation, node: Node, inputs: Inputs) -> Step | None:
     trace = situation.traces.get(node.id)
     if trace is None or node.id in situation.unsettled:
         return None
-    if node.id not in situation.verified | _self_verifying(situation, node):
+    if node.id not in situation.verified and not _verifies_itself(situation, node):
         return None
     if trace.inputs == inputs:
         return UpToDate(result=trace.result)
@@ -205,11 +205,9 @@ def _next(situation: Situation, node: Node, inputs: Inputs) -> Step:
     return Due(inputs=inputs, reasons=_why(situation, node, situation.traces.get(node.id), inputs))
 
 
-def _self_verifying(situation: Situation, node: Node) -> frozenset[NodeId]:
-    """Traces of images and tasks are confirmed when they are read; a service's is only so in the cluster."""
-    if node.id.kind in {Kind.SERVICE, Kind.CHECK} or node.id in situation.asked:
-        return frozenset()
-    return frozenset({node.id})
+def _verifies_itself(situation: Situation, node: Node) -> bool:
+    """Return whether a trace is confirmed by being read: of images and tasks; a service's is only so in the cluster."""
+    return node.id.kind not in {Kind.SERVICE, Kind.CHECK} and node.id not in situation.asked
 
 
 def _held(situation: Situation, node: Node, needs: Sequence[NodeId], steps: Mapping[NodeId, Step]) -> Waiting | None:
