@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 from anyio import AsyncContextManagerMixin, CancelScope, create_task_group, to_thread
 
+from devloop.adapters.control import controlled
 from devloop.adapters.docker import DockerBuilder
 from devloop.adapters.state import exclusively
 from devloop.app.delivering import LateDelivery
@@ -149,14 +150,16 @@ class Session(AsyncContextManagerMixin):
         node = graph.find(name if ":" in name else f"service:{name}")
         return service_handle(graph.nodes[node], urls_of(node.name, loop.forwards))
 
-    def trigger(self, name: str) -> None:
-        """Run a node again though nothing changed.
+    def trigger(self, name: str) -> NodeId:
+        """Run a node again though nothing changed, and return it.
 
         Raises:
             InputError: There is no such node.
         """
         loop = self._running()
-        loop.submit(Requested(nodes=frozenset({loop.graph.find(name)})))
+        node = loop.graph.find(name)
+        loop.submit(Requested(nodes=frozenset({node})))
+        return node
 
     async def stop(self) -> None:
         """Stop the loop and all that it runs, but stay connected; nothing is built or deployed any more."""
@@ -189,6 +192,8 @@ class Session(AsyncContextManagerMixin):
             tasks = await stack.enter_async_context(create_task_group())
             self._loop = loop
             tasks.start_soon(self._run, loop, name="loop")
+            if not self.options.mode.once:
+                await self._take_requests(stack)
             try:
                 yield self
             finally:
@@ -196,6 +201,13 @@ class Session(AsyncContextManagerMixin):
                 self._loop = None
         with CancelScope(shield=True):
             await anyio.lowlevel.checkpoint()
+
+    async def _take_requests(self, stack: AsyncExitStack) -> None:
+        """Listen to `devloop trigger`."""
+        try:
+            await stack.enter_async_context(controlled(self._workspace.state, lambda name: str(self.trigger(name))))
+        except ToolError as error:
+            self.bus.emit(Noted(message=error.message, hint=error.hint))
 
     async def _run(self, loop: Loop) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The commands that work with what runs: status, logs, exec, down."""
+"""The commands that work with what runs: status, logs, exec, trigger, down."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from devloop.cli.application import app
 from devloop.cli.calling import FAILED, call, check_choice, place_options, print_data, write
 from devloop.cli.parameters import Context, Data, File, Kubeconfig, Namespace, Node, Nodes
 
-__all__ = ["down", "exec", "logs", "status"]
+__all__ = ["down", "exec", "logs", "status", "trigger"]
 
 
 @app.command()
@@ -86,6 +86,26 @@ def exec(  # noqa: A001 - the command's name
             return await place.exec(service, command, container=container, terminal=terminal)
 
     call(execute)
+
+
+@app.command()
+def trigger(
+    nodes: Annotated[list[str], typer.Argument(metavar="NODE...", help="Nodes: `api`, `image:api`.")],
+    file: File = None,
+    output: Data = "text",
+) -> None:
+    """Let the loop that runs do these nodes again, though nothing changed."""
+
+    async def command() -> None:
+        from devloop.adapters.control import ask_to_run
+        from devloop.adapters.state import state_directory
+        from devloop.app.options import find_devfile
+
+        state = state_directory(find_devfile(file).parent)
+        names = await ask_to_run(state, nodes)
+        print_data(names, "".join(f"{name} runs again\n" for name in names), output)
+
+    call(command)
 
 
 @app.command()

@@ -256,6 +256,28 @@ def test_exec_passes_on_what_is_piped_in(project: Project) -> None:
     assert done.stdout == "".join(sorted(text.splitlines(keepends=True), reverse=True))
 
 
+def test_trigger_lets_the_running_loop_do_a_node_again(project: Project) -> None:
+    web(project)
+    add(project, TASK)
+    without = project.run("trigger", "web")
+    assert without.returncode == 1
+    assert "no loop of this project runs" in without.stderr
+    loop = project.up()
+    mark = loop.settles()
+    done = project.run("trigger", "seed", "--output", "json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, ["task:seed"]), done.stderr
+    mark = loop.settles(since=mark)
+    seeded = project.folder / "seeded.txt"
+    assert seeded.read_text() == "seeded\n"
+    seeded.unlink()
+    assert project.run("trigger", "task:seed").returncode == 0
+    loop.settles(since=mark)
+    assert seeded.read_text() == "seeded\n"
+    unknown = project.run("trigger", "wep")
+    assert unknown.returncode == 2
+    assert "web" in unknown.stderr
+
+
 # --- wrong input ---
 
 
