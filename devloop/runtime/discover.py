@@ -67,7 +67,7 @@ from devloop.runtime.render import (
 from devloop.runtime.selection import below, inside
 from devloop.runtime.user_code import call
 
-__all__ = ["Project", "discover"]
+__all__ = ["Landings", "Project", "discover"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,7 +385,7 @@ class _Discovery:
             for image in node.detail.images:
                 detail = self._nodes[image].detail
                 if isinstance(detail, ImageDetail):
-                    destinations = _Landings(detail)
+                    destinations = Landings(detail)
                     start = placements.get(image) or Placement(node=node.id, destinations=destinations)
                     placements[image] = start.with_rules(node.id, node.detail.rules)
         return placements
@@ -466,8 +466,12 @@ def _repositories(bindings: Iterable[Binding]) -> tuple[dict[NodeId, ImageRef], 
     return found, errors
 
 
-class _Landings:
-    """Where an image's Dockerfile puts its files, worked out anew when the set of files changes."""
+class Landings:
+    """Where an image's Dockerfile puts its files, worked out anew when the set of files changes.
+
+    Args:
+        detail: The image.
+    """
 
     def __init__(self, detail: ImageDetail) -> None:
         self._detail = detail
