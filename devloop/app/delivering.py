@@ -8,7 +8,7 @@ import anyio
 from devloop.adapters.delivery import delivery_for
 from devloop.adapters.docker import DockerBuilder
 from devloop.core.contexts import Context
-from devloop.core.delivery import RegistryFacts, announced_registry, choose, named_registry, node_facts
+from devloop.core.delivery import DeliveryPlan, RegistryFacts, announced_registry, choose, named_registry, node_facts
 from devloop.model import Digest, Document, ImageRef
 from devloop.runtime.ports import Delivery
 
@@ -57,15 +57,22 @@ class LateDelivery:
                 self._chosen = await self._choose()
             return self._chosen
 
-    async def _choose(self) -> Delivery:
+    async def plan(self) -> DeliveryPlan:
+        """Return how images reach the cluster, and why so.
+
+        Raises:
+            UnreachableError: The engine or the cluster does not answer.
+        """
         nodes = tuple(node_facts(each) for each in await self._cluster.nodes())
-        plan = choose(
+        return choose(
             self._context.name if self._context else "",
             nodes,
             await self._builder.facts(nodes),
             await self._registry_facts(),
         )
-        return delivery_for(plan, self._builder, dict(self._builder.engine.endpoint.environment))
+
+    async def _choose(self) -> Delivery:
+        return delivery_for(await self.plan(), self._builder, dict(self._builder.engine.endpoint.environment))
 
     async def _registry_facts(self) -> RegistryFacts | None:
         if self._registry is not None:

@@ -1,4 +1,4 @@
-"""The commands that work with what runs: status, logs, exec, trigger, down."""
+"""The commands that work with what runs: status, logs, exec, trigger, doctor, down."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from devloop.cli.application import app
 from devloop.cli.calling import FAILED, call, check_choice, place_options, print_data, write
 from devloop.cli.parameters import Context, Data, File, Kubeconfig, Namespace, Node, Nodes
 
-__all__ = ["down", "exec", "logs", "status", "trigger"]
+__all__ = ["doctor", "down", "exec", "logs", "status", "trigger"]
 
 
 @app.command()
@@ -104,6 +104,27 @@ def trigger(
         state = state_directory(find_devfile(file).parent)
         names = await ask_to_run(state, nodes)
         print_data(names, "".join(f"{name} runs again\n" for name in names), output)
+
+    call(command)
+
+
+@app.command()
+def doctor(
+    file: File = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    namespace: Namespace = None,
+    output: Data = "text",
+) -> None:
+    """Examine engine, cluster and watcher, and say how to mend what is wrong. Exit code 1 when something is."""
+
+    async def command() -> int:
+        from devloop.app.doctor import examine
+        from devloop.ui.tables import doctor_text
+
+        rows = await examine(place_options(None, file, context, kubeconfig, namespace))
+        print_data(rows, doctor_text(rows), output)
+        return 0 if all(row.ok for row in rows) else FAILED
 
     call(command)
 

@@ -7,7 +7,7 @@ from devloop.errors import Where
 from devloop.events import Problem
 from devloop.model import NodeId
 
-__all__ = ["Decision", "Edge", "ObjectRow", "PlanRow", "PodRow", "PortRow", "ServiceRow", "SettingRow"]
+__all__ = ["CheckRow", "Decision", "Edge", "ObjectRow", "PlanRow", "PodRow", "PortRow", "ServiceRow", "SettingRow"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,3 +128,20 @@ class SettingRow:
     default: str
     origin: str
     where: Where | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRow:
+    """Something that devloop needs, as `devloop doctor` found it.
+
+    Attributes:
+        name: What it is.
+        ok: Whether devloop can work with it.
+        found: What there is, or what is wrong.
+        hint: How to mend it.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    hint: str | None = None

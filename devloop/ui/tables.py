@@ -11,11 +11,11 @@ from typing import Final
 from devloop.errors import Where
 from devloop.model import NodeId
 from devloop.ui.problems import problem_lines
-from devloop.ui.rows import Decision, ObjectRow, PlanRow, PodRow, PortRow, ServiceRow, SettingRow
+from devloop.ui.rows import CheckRow, Decision, ObjectRow, PlanRow, PodRow, PortRow, ServiceRow, SettingRow
 from devloop.ui.text import cells, clean, crop, duration, pad
 from devloop.ui.wording import times
 
-__all__ = ["json_ready", "plan_text", "settings_text", "status_text", "table", "why_text"]
+__all__ = ["doctor_text", "json_ready", "plan_text", "settings_text", "status_text", "table", "why_text"]
 
 _WIDTH: Final = 80
 _GAP: Final = "  "
@@ -78,6 +78,16 @@ def why_text(decision: Decision) -> str:
     lines += [f"  {clean(decision.summary)}"] if decision.summary else []
     for problem in decision.problems:
         lines += problem_lines(problem)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def doctor_text(rows: Sequence[CheckRow]) -> str:
+    """Return what was examined, a line each, with the way out below what is wrong."""
+    room = max(cells(row.name) for row in rows)
+    lines = []
+    for row in rows:
+        lines.append(f"{'ok' if row.ok else 'no':<2}{_GAP}{pad(row.name, room)}{_GAP}{clean(row.found)}")
+        lines += [f"{'':<2}{_GAP}{'':<{room}}{_GAP}hint: {clean(row.hint)}"] if row.hint else []
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -68,6 +68,29 @@ async def test_a_token_is_read(tmp_path: Path) -> None:
     assert found.tls.verify_mode is ssl.CERT_REQUIRED
 
 
+async def test_a_name_with_a_password_is_read(tmp_path: Path) -> None:
+    found = await credentials(write(tmp_path / "config", user={"username": "me", "password": "x:y"}))
+    assert found.headers == (("Authorization", f"Basic {base64.b64encode(b'me:x:y').decode()}"),)
+
+
+async def test_who_is_impersonated_is_read(tmp_path: Path) -> None:
+    user = {
+        "token": "secret",
+        "as": "somebody",
+        "as-uid": "17",
+        "as-groups": ["one", "two"],
+        "as-user-extra": {"Scope/a": ["x", "y"]},
+    }
+    assert (await credentials(write(tmp_path / "config", user=user))).headers == (
+        ("Impersonate-User", "somebody"),
+        ("Impersonate-Uid", "17"),
+        ("Impersonate-Group", "one"),
+        ("Impersonate-Group", "two"),
+        ("Impersonate-Extra-Scope%2Fa", "x"),
+        ("Impersonate-Extra-Scope%2Fa", "y"),
+    )
+
+
 async def test_file_names_are_relative_to_the_kubeconfig(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("from file\n")
     found = await credentials(write(tmp_path / "config", user={"tokenFile": "secret"}))

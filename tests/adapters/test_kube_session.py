@@ -114,6 +114,42 @@ async def test_a_login_that_is_never_good_is_told(server: ApiServer, cluster: Ku
     assert refused.value.exit_code == 401
 
 
+async def test_what_this_user_may_do_is_asked(server: ApiServer, cluster: KubeCluster) -> None:
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+    def review(asked: Asked) -> Reply | None:
+        if asked.path != path:
+            return None
+        wanted = asked.body["spec"]["resourceAttributes"]
+        return Reply(code=201, document={"status": {"allowed": wanted["subresource"] == "log"}})
+
+    server.override = review
+    assert await cluster.may("get", "", "pods/log")
+    assert not await cluster.may("patch", "apps", "deployments")
+    (_, asked) = server.asked("POST", path)
+    wanted = asked.body["spec"]["resourceAttributes"]
+    assert wanted == {
+        "namespace": "default",
+        "verb": "patch",
+        "group": "apps",
+        "resource": "deployments",
+        "subresource": "",
+    }
+    server.override = lambda _: status(403, "no reviews here")
+    assert await cluster.may("patch", "apps", "deployments")
+
+
+async def test_headers_of_the_credentials_go_with_each_request(server: ApiServer) -> None:
+    async def log_in() -> Credentials:
+        raise AssertionError
+
+    headers = (("Impersonate-User", "somebody"), ("Impersonate-Group", "one"))
+    async with Session(Credentials(server=server.url, tls=None, headers=headers), log_in) as session:
+        await session.call("GET", "/api/v1/namespaces/default")
+    (asked,) = server.asked("GET", "/api/v1/namespaces/default")
+    assert (asked.headers["impersonate-user"], asked.headers["impersonate-group"]) == ("somebody", "one")
+
+
 async def test_a_refused_call_disturbs_no_stream(server: ApiServer, cluster: KubeCluster) -> None:
     async with cluster.pods() as snapshots:
         assert await names(snapshots) == []

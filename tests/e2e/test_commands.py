@@ -278,6 +278,25 @@ def test_trigger_lets_the_running_loop_do_a_node_again(project: Project) -> None
     assert "web" in unknown.stderr
 
 
+def test_doctor_finds_all_well_here(project: Project) -> None:
+    web(project)
+    done = project.run("doctor", "--output", "json", place=True)
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert [name for name, row in rows.items() if not row["ok"]] == []
+    assert done.returncode == 0
+    assert list(rows) == ["project", "files", "engine", "builder", "context", "cluster", "rights", "images"]
+
+
+def test_doctor_says_what_is_wrong_and_how_to_mend_it(project: Project) -> None:
+    web(project)
+    add(project, "\nnonsense(\n")
+    done = project.run("doctor", env={"DOCKER_HOST": "unix:///nowhere", "KUBECONFIG": "/nowhere"})
+    assert done.returncode == 1
+    wrong = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("no ")]
+    assert wrong == ["project", "engine", "context"]
+    assert done.stdout.count("hint: ") == 3
+
+
 # --- wrong input ---
 
 

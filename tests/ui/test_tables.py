@@ -8,8 +8,8 @@ from devloop.errors import Where
 from devloop.events import Problem
 from devloop.model import Kind, NodeId
 from devloop.ui.drawings import GraphFormat, graph_text
-from devloop.ui.rows import Decision, Edge, ObjectRow, PlanRow, PodRow, PortRow, ServiceRow, SettingRow
-from devloop.ui.tables import json_ready, plan_text, settings_text, status_text, table, why_text
+from devloop.ui.rows import CheckRow, Decision, Edge, ObjectRow, PlanRow, PodRow, PortRow, ServiceRow, SettingRow
+from devloop.ui.tables import doctor_text, json_ready, plan_text, settings_text, status_text, table, why_text
 from tests.ui.story import API, API_IMAGE, BASE, CODE, STORE, WORKER, WORKER_IMAGE
 
 SERVICES = (
@@ -93,6 +93,16 @@ worker   deployment/worker  0 of 1 ready
 
 def test_status_of_nothing() -> None:
     assert status_text(()) == "nothing is deployed\n"
+
+
+def test_doctor_puts_the_way_out_below_what_is_wrong() -> None:
+    rows = (
+        CheckRow(name="engine", ok=True, found="Docker 26.1"),
+        CheckRow(name="cluster", ok=False, found="it does not answer", hint="is it running?"),
+    )
+    assert doctor_text(rows) == (
+        "ok  engine   Docker 26.1\nno  cluster  it does not answer\n             hint: is it running?\n"
+    )
 
 
 def test_plan_says_what_and_why() -> None:

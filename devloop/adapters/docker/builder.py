@@ -17,7 +17,7 @@ from devloop.core.reference import parse, same_repository
 from devloop.errors import ToolError
 from devloop.model import Digest, ImageRef
 from devloop.runtime.ports import BuildProgress, BuildRequest, ImageConfig
-from devloop.runtime.processes import run
+from devloop.runtime.processes import capture, run
 
 __all__ = ["DockerBuilder"]
 
@@ -106,6 +106,17 @@ class DockerBuilder:
         ]
         return sum([await self.engine.delete(f"/images/{name_in_path(name)}") for name in names])
 
+    async def buildx(self) -> str:
+        """Return what buildx says of itself.
+
+        Raises:
+            ToolError: There is no buildx.
+        """
+        answer = await capture((*find_buildx(), "version"), env=self._environment())
+        if answer.exit_code:
+            raise _no_buildx()
+        return answer.stdout.strip()
+
     async def facts(self, nodes: Sequence[NodeFacts]) -> EngineFacts:
         """Return what decides whether a cluster with these nodes uses this engine's images.
 
@@ -151,11 +162,7 @@ class DockerBuilder:
         """Return whether another way of telling progress was found to be the right one, after a first failure."""
         known = await known_progress(self._buildx or find_buildx(), self._environment())
         if known is None:
-            raise ToolError(
-                "docker has no buildx, which builds the images",
-                command=("docker", "buildx", "version"),
-                hint="install it: https://docs.docker.com/go/buildx/ (Debian, Ubuntu: the package `docker-buildx`)",
-            )
+            raise _no_buildx()
         before, self._progress = self._progress, known
         return before is not known
 
@@ -206,6 +213,14 @@ def _belongs_to_this_machine(address: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def _no_buildx() -> ToolError:
+    return ToolError(
+        "docker has no buildx, which builds the images",
+        command=("docker", "buildx", "version"),
+        hint="install it: https://docs.docker.com/go/buildx/ (Debian, Ubuntu: the package `docker-buildx`)",
+    )
 
 
 def _message(request: BuildRequest, failure: BuildFailure) -> str:

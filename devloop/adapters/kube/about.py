@@ -1,9 +1,11 @@
-"""What a cluster says about itself that decides how images reach it: its nodes, and the registry that it announces."""
+"""What a cluster says about itself: its version, its nodes, the registry that it announces, what this user may do."""
 
-from devloop.adapters.kube.session import Session
+import json
+
+from devloop.adapters.kube.session import Session, refusal
 from devloop.model import Document
 
-__all__ = ["local_registry", "nodes"]
+__all__ = ["local_registry", "may", "nodes", "version"]
 
 _REGISTRY_PATH = "/api/v1/namespaces/kube-public/configmaps/local-registry-hosting"
 _REGISTRY_KEY = "localRegistryHosting.v1"
@@ -20,3 +22,38 @@ async def local_registry(session: Session) -> str | None:
     answer = await session.call("GET", _REGISTRY_PATH)
     text = (answer.document().get("data") or {}).get(_REGISTRY_KEY) if answer.good else None
     return text if isinstance(text, str) else None
+
+
+async def version(session: Session) -> str:
+    """Return the API server's version, for example `v1.31.0`.
+
+    Raises:
+        RefusedError: It does not say.
+        UnreachableError: It does not answer.
+    """
+    answer = await session.call("GET", "/version")
+    if not answer.good:
+        raise refusal("asking for the version", answer.code, answer.content)
+    return str(answer.document().get("gitVersion", "unknown"))
+
+
+async def may(session: Session, verb: str, group: str, resource: str, namespace: str) -> bool:
+    """Return whether this user may do something; what the server does not answer counts as allowed.
+
+    Args:
+        session: Where to ask.
+        verb: For example `patch`.
+        group: The API group; empty for the core.
+        resource: The plural, for example `deployments`, or `pods/exec`.
+        namespace: Where.
+    """
+    name, _, subresource = resource.partition("/")
+    attributes = {"namespace": namespace, "verb": verb, "group": group, "resource": name, "subresource": subresource}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    answer = await session.call("POST", path, content=json.dumps(review).encode())
+    return not answer.good or bool((answer.document().get("status") or {}).get("allowed", True))

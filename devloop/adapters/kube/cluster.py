@@ -144,6 +144,14 @@ class KubeCluster:
         """See `ports.Cluster.objects`."""
         return await live_objects(self._session, await self._inventory.wider(), self._selector)
 
+    async def version(self) -> str:
+        """Return the API server's version; see `about.version`."""
+        return await about.version(self._session)
+
+    async def may(self, verb: str, group: str, resource: str) -> bool:
+        """Return whether this user may do something in the namespace; see `about.may`."""
+        return await about.may(self._session, verb, group, resource, self.namespace)
+
     async def nodes(self) -> tuple[Document, ...]:
         """Return the cluster's nodes; nothing where they may not be listed."""
         return await about.nodes(self._session)

@@ -8,11 +8,12 @@ import base64
 import os
 import ssl
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import anyio.to_thread
 
@@ -26,13 +27,23 @@ _FETCHED: Final = frozenset({"exec", "auth-provider"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What it takes to talk to one API server; `tls` is None only for one that speaks plain HTTP."""
+    """What it takes to talk to one API server.
+
+    Attributes:
+        server: Its address.
+        tls: None only for one that speaks plain HTTP.
+        token: The bearer token.
+        proxy: The proxy that the kubeconfig names.
+        server_name: The name in the server's certificate, where it is not the address's.
+        headers: Further headers: who is impersonated, a name with a password.
+    """
 
     server: str
     tls: ssl.SSLContext | None
     token: str | None = None
     proxy: str | None = None
     server_name: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 async def log_in(context: Context, kubeconfig: str | os.PathLike[str] | None = None) -> Credentials:
@@ -59,9 +70,32 @@ def _written_down(context: Context) -> Credentials:
             token=token,
             proxy=cluster.get("proxy-url"),
             server_name=cluster.get("tls-server-name"),
+            headers=(*_password(user), *_impersonated(user)),
         )
     except (OSError, ValueError) as error:
         raise InputError(f"the credentials of context `{context.name}` cannot be used: {error}") from error
+
+
+def _password(user: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if "username" in user:
+        pair = f"{user['username']}:{user.get('password', '')}"
+        yield "Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+
+def _impersonated(user: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the headers for acting as another user.
+
+    Specification: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation
+    """
+    if "as" in user:
+        yield "Impersonate-User", str(user["as"])
+    if "as-uid" in user:
+        yield "Impersonate-Uid", str(user["as-uid"])
+    for group in user.get("as-groups") or ():
+        yield "Impersonate-Group", str(group)
+    for key, values in (user.get("as-user-extra") or {}).items():
+        for value in values:
+            yield f"Impersonate-Extra-{quote(str(key), safe='')}", str(value)
 
 
 def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext | None:
@@ -117,6 +151,7 @@ async def _fetched(context: Context, kubeconfig: str | os.PathLike[str] | None) 
             token=auth.token,
             proxy=auth.proxy,
             server_name=auth.tls_server_name,
+            headers=tuple(_impersonated(context.user)),
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ToolError(

@@ -238,15 +238,15 @@ class Session:
         used = self._credentials
         url = httpcore.URL(used.server.rstrip("/") + path + (f"?{urlencode(parameters)}" if parameters else ""))
         port = "" if url.port is None else f":{url.port}"
-        sent = {"Host": f"{url.host.decode()}{port}", **_HEADERS, **headers}
+        sent = [("Host", f"{url.host.decode()}{port}"), *_HEADERS.items(), *headers.items(), *used.headers]
         if used.token:
-            sent["Authorization"] = f"Bearer {used.token}"
+            sent.append(("Authorization", f"Bearer {used.token}"))
         if content is not None:
-            sent["Content-Length"] = str(len(content))
+            sent.append(("Content-Length", str(len(content))))
         extensions: dict[str, Any] = {"timeout": timeout}
         if used.server_name:
             extensions["sni_hostname"] = used.server_name
-        return httpcore.Request(method, url, headers=list(sent.items()), content=content, extensions=extensions)
+        return httpcore.Request(method, url, headers=sent, content=content, extensions=extensions)
 
     async def _log_in_again(self, used: Credentials) -> None:
         async with self._renewing:
