@@ -11,6 +11,7 @@ from typing import Any
 
 from devloop.core.images import ImageUse, image_uses, replace_images, without_forced_pulls
 from devloop.core.objects import Manifest, Source, is_cluster_scoped, manifest_at, manifest_of
+from devloop.core.order import waves
 from devloop.core.pod_templates import change, pick, template_pointer
 from devloop.core.workloads import ServiceFacts, facts
 from devloop.core.yaml_documents import Mark, YamlError, dump, parse_documents
@@ -195,56 +196,3 @@ def digest(document: Document) -> Digest:
 def to_yaml(manifests: Iterable[Manifest]) -> str:
     """Return the manifests as one YAML text, key order kept, text of several lines as blocks."""
     return "---\n".join(dump(manifest.document) for manifest in manifests)
-
-
-# --- order of application ----------------------------------------------------------------------------------
-
-_FIRST = {("", "Namespace"): 0, ("apiextensions.k8s.io", "CustomResourceDefinition"): 1}
-_GROUND = frozenset(
-    {"IngressClass", "PodSecurityPolicy", "PriorityClass", "RuntimeClass", "StorageClass", "VolumeAttributesClass"}
-)
-_BEFORE_PODS = frozenset(
-    {
-        ("", "ConfigMap"),
-        ("", "Endpoints"),
-        ("", "LimitRange"),
-        ("", "PersistentVolume"),
-        ("", "PersistentVolumeClaim"),
-        ("", "ResourceQuota"),
-        ("", "Secret"),
-        ("", "Service"),
-        ("", "ServiceAccount"),
-        ("discovery.k8s.io", "EndpointSlice"),
-        ("networking.k8s.io", "NetworkPolicy"),
-        ("policy", "PodDisruptionBudget"),
-        ("rbac.authorization.k8s.io", "ClusterRole"),
-        ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
-        ("rbac.authorization.k8s.io", "Role"),
-        ("rbac.authorization.k8s.io", "RoleBinding"),
-        ("resource.k8s.io", "ResourceClaim"),
-        ("resource.k8s.io", "ResourceClaimTemplate"),
-    }
-)
-
-
-def waves(manifests: Iterable[Manifest]) -> tuple[tuple[Manifest, ...], ...]:
-    """Return the manifests in the order to apply them; those of one wave do not need one another.
-
-    Namespaces; resource definitions and classes; what pods use (accounts, configuration, volumes, Services); pods and
-    their controllers; what refers to those (autoscalers, webhooks) together with custom resources.
-    """
-    by_wave: dict[int, list[Manifest]] = {}
-    for manifest in manifests:
-        by_wave.setdefault(_wave(manifest), []).append(manifest)
-    return tuple(tuple(by_wave[wave]) for wave in sorted(by_wave))
-
-
-def _wave(manifest: Manifest) -> int:
-    kind = (manifest.key.group, manifest.key.kind)
-    if kind in _FIRST:
-        return _FIRST[kind]
-    if is_cluster_scoped(manifest.key) and manifest.key.kind in _GROUND:
-        return 1
-    if kind in _BEFORE_PODS:
-        return 2
-    return 3 if template_pointer(manifest.document) is not None else 4

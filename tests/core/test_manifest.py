@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devloop.core.manifest import Manifest, digest, manifest_of, parse, to_yaml, waves, with_labels
+from devloop.core.manifest import Manifest, digest, manifest_of, parse, to_yaml, with_labels
 from devloop.errors import InputError, InputErrors, Where
 from devloop.model import ObjectKey
 
@@ -181,7 +181,7 @@ def test_labelling_leaves_the_original_alone() -> None:
     assert json.dumps(deployment.document) == before
 
 
-# --- digest, text, order -----------------------------------------------------------------------------------
+# --- digest, text -----------------------------------------------------------------------------------
 
 
 def test_a_digest_is_of_the_content_whatever_the_order_of_keys() -> None:
@@ -199,31 +199,6 @@ def test_what_is_written_reads_as_the_same_manifests() -> None:
     assert [each.document for each in parse(written, path="x")] == [each.document for each in manifests]
     assert written.endswith("data:\n  a: 'on'\n  b: |\n    x\n    y\n")
     assert to_yaml(parse(written, path="x")) == written
-
-
-def test_waves_put_everything_before_what_needs_it() -> None:
-    kinds = [
-        ("example.io/v1", "Thing"),
-        ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
-        ("autoscaling/v2", "HorizontalPodAutoscaler"),
-        ("apps/v1", "Deployment"),
-        ("v1", "Service"),
-        ("batch/v1", "Job"),
-        ("v1", "ConfigMap"),
-        ("rbac.authorization.k8s.io/v1", "ClusterRole"),
-        ("scheduling.k8s.io/v1", "PriorityClass"),
-        ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
-        ("v1", "Namespace"),
-    ]
-    manifests = [manifest_of({"apiVersion": v, "kind": k, "metadata": {"name": "a"}}, path="x") for v, k in kinds]
-    assert [[each.key.kind for each in wave] for wave in waves(manifests)] == [
-        ["Namespace"],
-        ["PriorityClass", "CustomResourceDefinition"],
-        ["Service", "ConfigMap", "ClusterRole"],
-        ["Deployment", "Job"],
-        ["Thing", "ValidatingWebhookConfiguration", "HorizontalPodAutoscaler"],
-    ]
-    assert waves([]) == ()
 
 
 _pieces = st.sampled_from(

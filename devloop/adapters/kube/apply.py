@@ -7,6 +7,7 @@ before; found objects are changed but never deleted.
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final, Literal
 
 import anyio
@@ -29,12 +30,13 @@ from devloop.adapters.kube.marks import (
     service_of,
 )
 from devloop.adapters.kube.namespaces import NAMESPACES, Namespaces, wait_for_account
-from devloop.adapters.kube.objects import delete, metadata, wait_gone
+from devloop.adapters.kube.objects import delete, metadata, pauses, wait_gone
 from devloop.adapters.kube.refusals import belongs_elsewhere, refused, unknown_kind
 from devloop.adapters.kube.session import Answer, Session, refusal
 from devloop.adapters.kube.watch import Caches
 from devloop.adapters.kube.wire import completed
 from devloop.core.manifest import Manifest, waves
+from devloop.core.order import removal_waves
 from devloop.errors import ToolError, UnreachableError
 from devloop.model import Digest, ObjectKey
 from devloop.runtime.ports import Applied
@@ -47,6 +49,8 @@ _KEPT: Final = frozenset({"CustomResourceDefinition", "Namespace", "PersistentVo
 """Kinds that hold what a user may not get back: never deleted in order to be changed."""
 _OUTLIVED: Final = frozenset({"Job", "StatefulSet"})
 """Kinds whose old pods must be gone before the new ones start: a migration does not run twice at once."""
+_WEBHOOKS_WITHIN: Final = 60.0
+"""Seconds for the pods of webhooks that were applied just now to answer."""
 
 _Outcome = Literal["changed", "replaced", "unchanged"]
 
@@ -198,7 +202,7 @@ class Applier:
             found = None
         if found and owner(found) not in {None, self._project}:
             raise belongs_elsewhere(item.manifest, str(owner(found)))
-        answer = await self._patch(item, made=found is None or created(found))
+        answer = await self._accepted(item, made=found is None or created(found))
         if answer.code == 422 and found and await self._is_valid_alone(item):
             await self._replace(item, found)
             return "replaced"
@@ -207,6 +211,20 @@ class Applier:
         await self._settled(item)
         same = found and answer.document()["metadata"]["resourceVersion"] == found.get("resourceVersion")
         return "unchanged" if same else "changed"
+
+    async def _accepted(self, item: _Wanted, *, made: bool) -> Answer:
+        """Return the answer to applying an object, when the webhooks that judge it answer.
+
+        Those that were applied just now are served by pods that were, too.
+        """
+        answer = await self._patch(item, made=made)
+        with anyio.move_on_after(_WEBHOOKS_WITHIN):
+            for seconds in pauses():
+                if answer.code != HTTPStatus.INTERNAL_SERVER_ERROR:
+                    break
+                await anyio.sleep(seconds)
+                answer = await self._patch(item, made=made)
+        return answer
 
     async def _patch(self, item: _Wanted, *, made: bool) -> Answer:
         content = json.dumps(item.document(made=made)).encode()
@@ -281,16 +299,24 @@ class Applier:
         self, service: str, index: LiveIndex, places: Mapping[tuple[str, str, str], Place]
     ) -> tuple[ObjectKey, ...]:
         claimed = frozenset[ObjectKey]().union(*self._claims.values())
-        removed = []
-        for key, found in index.items():
-            if service_of(found) != service or key in claimed or "deletionTimestamp" in found:
-                continue
-            resource = places[key.group, key.kind, key.namespace].resource
-            if not created(found):
-                await release(self._session, resource, found)
-                continue
-            await delete(self._session, resource, key.namespace, key.name, uid=found["uid"])
-            removed.append(key)
+        vanished = [
+            key
+            for key, found in index.items()
+            if service_of(found) == service and key not in claimed and "deletionTimestamp" not in found
+        ]
+        removed: list[ObjectKey] = []
+        before: list[tuple[Resource, ObjectKey]] = []
+        for wave in removal_waves(vanished, lambda key: key):
+            for resource, key in before:  # what cleans up behind them may go in this wave
+                await wait_gone(self._session, resource, key.namespace, key.name, uid=index[key]["uid"])
+            located = [(places[key.group, key.kind, key.namespace].resource, key) for key in wave]
+            before = [(resource, key) for resource, key in located if created(index[key])]
+            for resource, key in located:
+                if created(index[key]):
+                    await delete(self._session, resource, key.namespace, key.name, uid=index[key]["uid"])
+                else:
+                    await release(self._session, resource, index[key])
+            removed += [key for _, key in before]
         return tuple(removed)
 
 

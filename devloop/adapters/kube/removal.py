@@ -14,6 +14,7 @@ from devloop.adapters.kube.marks import created, owner, service_of
 from devloop.adapters.kube.namespaces import NAMESPACES
 from devloop.adapters.kube.objects import delete, metadata, pauses, wait_gone
 from devloop.adapters.kube.session import Session
+from devloop.core.order import removal_waves
 from devloop.errors import ToolError
 from devloop.model import ObjectKey
 
@@ -111,14 +112,18 @@ class Remover:
         return [] if any(each["uid"] == meta["uid"] for _, each in known) else [(NAMESPACES, meta)]
 
     async def _remove(self, found: Iterable[_Found]) -> list[ObjectKey]:
+        """Remove objects, each wave when the one before is gone: controllers must live to clean up behind theirs."""
+
         async def remove(resource: Resource, meta: Mapping[str, Any]) -> None:
             place = (resource, meta.get("namespace", ""), meta["name"])
             await delete(self._session, *place, uid=meta["uid"])
             await wait_gone(self._session, *place, uid=meta["uid"])
 
-        found = list(found)
-        await _each(remove, found)
-        return [resource.key(meta) for resource, meta in found]
+        removed: list[ObjectKey] = []
+        for wave in removal_waves(found, lambda each: each[0].key(each[1])):
+            await _each(remove, wave)
+            removed += [resource.key(meta) for resource, meta in wave]
+        return removed
 
     async def _wait_for_pods(
         self, namespaces: Iterable[str], services: Collection[str], *, to_the_end: bool = False
