@@ -10,12 +10,13 @@ from typing import Final, TypeVar
 
 from devloop.model import Digest, NodeId, RelPath
 
-__all__ = ["UNSURE", "Inputs", "Result", "Trace", "changed_files", "reasons"]
+__all__ = ["UNSURE", "Inputs", "Result", "Trace", "changed_files", "file_of", "reasons"]
 
 UNSURE: Final = Digest("unsure")
 """Stands for a file that changed under a run's hands: it equals no digest, so it is never taken for up to date."""
 
 _SHOWN_FILES = 3
+_HAPPENED = (_NEW, _DELETED, _CHANGED) = (" is new", " was deleted", " changed")
 _K = TypeVar("_K")
 
 
@@ -83,12 +84,15 @@ def reasons(trace: Trace | None, inputs: Inputs) -> tuple[str, ...]:
     return recipe + files + results
 
 
+def file_of(reason: str) -> RelPath | None:
+    """Return the file that one of the `reasons` names, if it names one."""
+    return next((RelPath(reason.removesuffix(end)) for end in _HAPPENED if reason.endswith(end)), None)
+
+
 def _what_happened(path: RelPath, old: Inputs, new: Inputs) -> str:
     if path not in old.files:
-        return f"{path} is new"
-    if path not in new.files:
-        return f"{path} was deleted"
-    return f"{path} changed"
+        return path + _NEW
+    return path + (_CHANGED if path in new.files else _DELETED)
 
 
 def _differing(old: Mapping[_K, Digest], new: Mapping[_K, Digest]) -> Iterator[_K]:
