@@ -27,6 +27,7 @@ from devloop.core.graph import (
 from devloop.core.images import image_uses
 from devloop.core.landing import Landing, land
 from devloop.core.manifest import Manifest
+from devloop.core.object_needs import with_object_edges
 from devloop.core.settings import Setting, resolve
 from devloop.core.syncing import Placement, patterns
 from devloop.core.workloads import facts as service_facts
@@ -202,7 +203,8 @@ class _Discovery:
         """
         for node in ordered({node: binding.edges for node, binding in self._bindings.items()}):
             self._visit(node)
-        return Graph.of(self._nodes.values(), self._placements())
+        nodes = with_object_edges(self._nodes.values(), self._namespace)
+        return Graph.of(nodes, self._placements())
 
     def _visit(self, node: NodeId) -> Node | None:
         """Return the node with its facts, or None while it is being visited further up."""
