@@ -1,14 +1,15 @@
 """What is to be started and cancelled, given what a session knows and what its plan says."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from devloop.core.catch_up import difference, wanted_files, what_changed
+from devloop.core.feeds import feeds
 from devloop.core.plan import ACTIONS, Due, Idle, Step, Synced, UpToDate, Waiting
 from devloop.core.runs import DONE, Cancel, Command, Follow, Make, Remove, Run, RunKey, Start, Sync
 from devloop.core.state import State
 from devloop.core.trace import Trace, reasons
-from devloop.model import ContainerTarget, Digest, Kind, NodeId, RelPath
+from devloop.model import Digest, Kind, NodeId, RelPath
 
 __all__ = ["PHASES"]
 
@@ -64,30 +65,30 @@ def _due(_state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
 
 def _syncs(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
     """Start a copy to each container that does not hold what it should."""
-    if not state.mode.sync or state.observed is None:
+    if state.observed is None:
         return
-    containers = _by_reference(state)
-    for image, step in steps.items():
-        placement = state.placement(image)
-        if placement is None or not isinstance(step, UpToDate | Synced) or image in state.refused:
+    wanted: dict[NodeId, Mapping[RelPath, Digest]] = {}
+    for feed in feeds(state, steps):
+        source, target, placement = feed.source, feed.target, feed.placement
+        key = RunKey(node=placement.node, target=target)
+        if key in state.running or target in state.paused or target in state.lost:
             continue
-        wanted: Mapping[RelPath, Digest] | None = None
-        for target in containers.get(step.result.ref, ()):
-            key = RunKey(node=placement.node, target=target)
-            if key in state.running or target in state.paused:
-                continue
-            wanted = wanted_files(state.observed.files, image, placement) if wanted is None else wanted
-            built = state.traces[image].inputs.files
-            changes = tuple(difference(placement, wanted, built, state.held.get(target, {})))
-            if changes:
-                work = Sync(image=image, target=target, changes=changes)
-                yield Start(run=Run(key=key, action="sync", reasons=what_changed(changes), work=work))
+        if source not in wanted:
+            wanted[source] = wanted_files(state.observed.files, source, placement)
+        changes = tuple(difference(placement, wanted[source], feed.built, state.held.get(target, {})))
+        if changes:
+            work = Sync(image=source, target=target, changes=changes, built=_can_be_built(state, source))
+            yield Start(run=Run(key=key, action="sync", reasons=what_changed(changes), work=work))
+
+
+def _can_be_built(state: State, source: NodeId) -> bool:
+    return source.kind is Kind.IMAGE and not state.mode.alone
 
 
 def _follows(state: State, _steps: Mapping[NodeId, Step]) -> Iterator[Command]:
     """Start what follows a copy once the copy itself is through."""
     for key, run in state.following.items():
-        if replace(key, follow=False) in state.running or key.target not in state.containers:
+        if key.target not in state.containers.keys() - state.lost or replace(key, follow=False) in state.running:
             continue
         if key in state.running:
             yield Cancel(run=state.running[key], reason="newer files were copied")
@@ -96,26 +97,12 @@ def _follows(state: State, _steps: Mapping[NodeId, Step]) -> Iterator[Command]:
 
 def _greetings(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
     """Start to bring back what a container that is new has, where rules ask for it."""
-    if not state.mode.sync:
-        return
-    containers = _by_reference(state)
-    for image, step in steps.items():
-        placement = state.placement(image)
-        if placement is None or not placement.pulls or not isinstance(step, UpToDate | Synced):
-            continue
-        for target in containers.get(step.result.ref, ()):
-            key = RunKey(node=placement.node, target=target, follow=True)
-            if target not in state.greeted and key not in state.running:
-                work = Follow(image=image, target=target, follow_ups=placement.pulls, paths=frozenset())
-                yield Start(run=Run(key=key, action="follow-up", reasons=("the container is new",), work=work))
-
-
-def _by_reference(state: State) -> Mapping[str, Sequence[ContainerTarget]]:
-    """Return the running containers by the image that their pod names."""
-    found: dict[str, list[ContainerTarget]] = {}
-    for target, ref in state.containers.items():
-        found.setdefault(ref, []).append(target)
-    return found
+    for feed in feeds(state, steps):
+        placement, target = feed.placement, feed.target
+        key = RunKey(node=placement.node, target=target, follow=True)
+        if placement.pulls and target not in state.greeted | state.lost and key not in state.running:
+            work = Follow(image=feed.source, target=target, follow_ups=placement.pulls, paths=frozenset())
+            yield Start(run=Run(key=key, action="follow-up", reasons=("the container is new",), work=work))
 
 
 PHASES = (_stale, _removals, _due, _syncs, _follows, _greetings)

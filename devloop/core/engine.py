@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from devloop.core.commands import PHASES
+from devloop.core.feeds import held_back, unfinished
 from devloop.core.graph import Graph
 from devloop.core.plan import Busy, Situation, Step, Waiting, plan
 from devloop.core.runs import Cancel, Command, Follow, Make, Remove, Run, RunKey, Start, Sync
 from devloop.core.state import Input, Observed, State
 from devloop.core.trace import UNSURE
 from devloop.core.transitions import take
-from devloop.model import Kind, NodeId
+from devloop.model import ContainerTarget, Kind, NodeId
 
 __all__ = ["Decision", "decide", "situation"]
 
@@ -37,7 +38,15 @@ class Decision:
     @property
     def settled(self) -> bool:
         """Whether nothing is under way and nothing will start without another input."""
-        return not self.state.running and self.state.observed is not None
+        state = self.state
+        if state.running or state.observed is None or (state.mode.alone and not state.seen):
+            return False
+        return not unfinished(state)
+
+    @property
+    def held_back(self) -> frozenset[ContainerTarget]:
+        """The containers that do not hold yet what those before them did: nobody should be led to them."""
+        return frozenset(self.state.containers.keys() - self.state.served)
 
     @property
     def unhealthy(self) -> tuple[NodeId, ...]:
@@ -58,6 +67,8 @@ def decide(state: State, received: Input) -> Decision:
         for command in phase(state, steps):
             state, carried_out = _carry_out(state, command)
             commands.append(carried_out)
+    served = frozenset(state.containers.keys() - held_back(state, steps))
+    state = state if served == state.served else replace(state, served=served)
     return Decision(state=state, commands=tuple(commands), steps=steps)
 
 

@@ -45,11 +45,18 @@ class Mode:
         kinds: The kinds of node that are run.
         sync: Whether changed files may be copied into running containers in place of a build.
         once: Whether the session ends when nothing is left to do.
+        alone: Whether files are copied into containers of the images whoever built them, and nothing is built.
     """
 
     kinds: frozenset[Kind] = frozenset({Kind.IMAGE, Kind.SERVICE, Kind.SYNC, Kind.TASK})
     sync: bool = True
     once: bool = False
+    alone: bool = False
+
+    @property
+    def uses_cluster(self) -> bool:
+        """Whether it has to do with what runs in a cluster."""
+        return Kind.SERVICE in self.kinds or self.alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

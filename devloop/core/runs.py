@@ -47,11 +47,19 @@ class Make:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sync:
-    """Make a container hold these files."""
+    """Make a container hold these files.
+
+    Attributes:
+        image: Whose files they are: the image, or the sync where containers are chosen by labels.
+        target: The container.
+        changes: What it does not hold yet.
+        built: Whether its image is built anew where it takes no files.
+    """
 
     image: NodeId
     target: ContainerTarget
     changes: tuple[FileChange, ...]
+    built: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from devloop.core.graph import Graph
 from devloop.core.plan import Mode
 from devloop.core.runs import Follow, Run, RunEnded, RunKey
+from devloop.core.selectors import PodFacts
 from devloop.core.syncing import Placement
 from devloop.core.trace import UNSURE, Inputs, Trace
 from devloop.model import ContainerTarget, Digest, NodeId, RelPath
 
-__all__ = ["Input", "Observed", "PodsSeen", "Requested", "State"]
+__all__ = ["Input", "Observed", "PodsSeen", "Requested", "Retried", "State"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +40,12 @@ class PodsSeen:
     Attributes:
         containers: Running containers, with the image reference that their pod names.
         ready: The services all of whose pods are ready.
+        pods: What is known of their pods, by UID.
     """
 
     containers: Mapping[ContainerTarget, str]
     ready: frozenset[NodeId]
+    pods: Mapping[str, PodFacts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,12 @@ class Requested:
     nodes: frozenset[NodeId]
 
 
-Input = Observed | PodsSeen | Requested | RunEnded
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """It is time to try again what was lost with a connection."""
+
+
+Input = Observed | PodsSeen | Requested | Retried | RunEnded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +77,15 @@ class State:
         following: What is to be done next in a container after a copy.
         containers: Running containers and the image reference of each.
         ready: The services all of whose pods are ready.
+        pods: What is known of the containers' pods, by UID.
+        seen: Whether it has been told what runs in the cluster.
         held: What a container has acknowledged beyond its image, as `catch_up.holding` says it; `UNSURE` for what is
             on its way.
         refused: Images whose containers take no files, with the reason.
-        paused: Containers that nothing is sent to before files or pods were looked at again: a copy was cut off, or
-            what was sent is not what was wanted.
+        paused: Containers that nothing is sent to before files or pods were looked at again: a copy failed, or what was
+            sent is not what was wanted.
+        lost: Containers to which a connection was cut in the middle of something; it is tried again after a while.
+        served: Containers that at some time held all that they should, or need nothing; connections may lead to them.
         broken: Where a copy or what follows it failed, with the files.
         unsettled: Nodes whose last run began to change something outside and has not done well.
         asked: Nodes that a person wants to run in this session, changed or not.
@@ -91,9 +103,13 @@ class State:
     following: Mapping[RunKey, Run] = field(default_factory=dict)
     containers: Mapping[ContainerTarget, str] = field(default_factory=dict)
     ready: frozenset[NodeId] = frozenset()
+    pods: Mapping[str, PodFacts] = field(default_factory=dict)
+    seen: bool = False
     held: Mapping[ContainerTarget, Mapping[RelPath, Digest]] = field(default_factory=dict)
     refused: Mapping[NodeId, str] = field(default_factory=dict)
     paused: frozenset[ContainerTarget] = frozenset()
+    lost: frozenset[ContainerTarget] = frozenset()
+    served: frozenset[ContainerTarget] = frozenset()
     broken: Mapping[RunKey, frozenset[RelPath]] = field(default_factory=dict)
     unsettled: frozenset[NodeId] = frozenset()
     asked: frozenset[NodeId] = frozenset()

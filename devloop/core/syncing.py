@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from devloop.core.patterns import IgnoreRules
+from devloop.core.selectors import PodSelector
 from devloop.model import CopyRule, IgnoreRule, NodeId, PullRule, RelPath, RestartRule, Rule, RunRule
 
 __all__ = ["FollowUp", "Placement", "Source"]
@@ -62,6 +63,7 @@ class Placement:
         ignored: What neither syncs nor rebuilds.
         follow_ups: What is done after a copy, in the order of the rules.
         destinations: What the Dockerfile says about a file.
+        selector: Which containers are fed; None for those that run the image.
     """
 
     node: NodeId
@@ -69,6 +71,7 @@ class Placement:
     ignored: tuple[IgnoreRules, ...] = ()
     follow_ups: tuple[FollowUp, ...] = ()
     destinations: Destinations = field(default=lambda _path, _files: "no Dockerfile says where it goes")
+    selector: PodSelector | None = None
 
     def place(self, path: RelPath, files: Collection[RelPath]) -> tuple[str, ...] | None:
         """Return where the file goes in a container: nowhere when it is ignored, None when only a build can bring it.
@@ -137,6 +140,7 @@ class Placement:
             ignored=tuple(ignored),
             follow_ups=tuple(follow_ups),
             destinations=self.destinations,
+            selector=self.selector,
         )
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar, assert_never
 from devloop.core.catch_up import holding, wanted_files, what_changed
 from devloop.core.graph import ServiceDetail
 from devloop.core.runs import Follow, Make, Remove, Run, RunEnded, RunKey, Sync
-from devloop.core.state import Input, Observed, PodsSeen, Requested, State
+from devloop.core.state import Input, Observed, PodsSeen, Requested, Retried, State
 from devloop.core.trace import Trace
 from devloop.model import Digest, NodeId, RelPath
 
@@ -25,6 +25,7 @@ def take(state: State, received: Input) -> State:
                 observed=received,
                 running=_with_touched(state, received.touched),
                 paused=frozenset(),
+                lost=frozenset(),
             )
         case PodsSeen():
             return _see_pods(state, received)
@@ -35,6 +36,8 @@ def take(state: State, received: Input) -> State:
                 failed=_without(state.failed, received.nodes),
                 verified=state.verified - received.nodes,
             )
+        case Retried():
+            return replace(state, lost=frozenset())
         case RunEnded():
             run = next((each for each in state.running.values() if each.number == received.number), None)
             return state if run is None else _end(state, run, received)
@@ -48,11 +51,15 @@ def _see_pods(state: State, seen: PodsSeen) -> State:
         state,
         containers=seen.containers,
         ready=seen.ready,
+        pods=seen.pods,
+        seen=True,
         greeted=state.greeted & seen.containers.keys(),
         failed=_without(state.failed, recovered),
         following={key: run for key, run in state.following.items() if key.target in seen.containers},
         held={target: held for target, held in state.held.items() if target in seen.containers},
         paused=frozenset(),
+        lost=frozenset(),
+        served=state.served & seen.containers.keys(),
         broken={key: paths for key, paths in state.broken.items() if key.target in seen.containers},
     )
 
@@ -111,7 +118,8 @@ def _end(state: State, run: Run, ended: RunEnded) -> State:
         case Sync():
             return _end_sync(state, run, run.work, ended)
         case Follow() if ended.lost:
-            return state
+            again = {run.key: run, **state.following}
+            return replace(state, following=again, lost=state.lost | {run.work.target})
         case Follow():
             paths = state.broken.get(run.key, frozenset())
             paths = paths | run.work.paths if ended.result is None else paths - run.work.paths
@@ -134,7 +142,7 @@ def _end_sync(state: State, run: Run, work: Sync, ended: RunEnded) -> State:
     if ended.refused is not None:
         return replace(state, refused={**state.refused, work.image: ended.refused})
     if ended.lost:
-        return replace(state, paused=state.paused | {work.target})
+        return replace(state, lost=state.lost | {work.target})
     if ended.result is None:
         paths = frozenset(change.source for change in work.changes)
         return replace(state, paused=state.paused | {work.target}, broken=_with_broken(state, run.key, paths))

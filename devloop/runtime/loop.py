@@ -14,11 +14,12 @@ from anyio import CancelScope, create_memory_object_stream, create_task_group, t
 from anyio.abc import TaskGroup
 
 from devloop.core.engine import Decision, decide
+from devloop.core.feeds import wants_others
 from devloop.core.graph import Graph
 from devloop.core.plan import Busy, Due, Idle, Step, Synced, UpToDate, Waiting, runs_by_itself
 from devloop.core.pods import Pod
 from devloop.core.runs import Cancel, Run, RunEnded, RunKey, Start
-from devloop.core.state import Input, Observed, PodsSeen, State
+from devloop.core.state import Input, Observed, PodsSeen, Retried, State
 from devloop.errors import InputErrors
 from devloop.events import (
     FilesChanged,
@@ -32,9 +33,10 @@ from devloop.events import (
     Skipped,
     problems,
 )
-from devloop.model import ContainerTarget, ForwardRule, Kind, NodeId
+from devloop.model import ForwardRule, Kind, NodeId
 from devloop.runtime.bus import Bus
 from devloop.runtime.execute import execute
+from devloop.runtime.following import Following
 from devloop.runtime.journal import Journal
 from devloop.runtime.observe import Observation, Observer
 from devloop.runtime.pods import PodBoard
@@ -44,6 +46,7 @@ from devloop.runtime.tools import Tools
 __all__ = ["Loop", "Surroundings"]
 
 _SHOWN_PATHS = 20
+_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +119,9 @@ class Loop:
         self._observation: Observation | None = None
         self._forwards: tuple[ForwardRule, ...] = ()
         self._pods = PodBoard(bus.emit)
+        self._following = Following(self._pods, around.syncer, around.tailer, around.forwarder)
+        self._follows_others = False
+        self._will_retry = False
         self._settled = anyio.Event()
         self._steps: Mapping[NodeId, Step] = {}
         self._unhealthy: tuple[NodeId, ...] = ()
@@ -188,8 +194,8 @@ class Loop:
                     tasks.start_soon(self._look_once, name="look")
                 else:
                     tasks.start_soon(self._observer.run, self._send.send_nowait, name="observe")
-                if self._tools.cluster is not None and Kind.SERVICE in self._state.mode.kinds:
-                    tasks.start_soon(self._watch_pods, name="pods")
+                if self._tools.cluster is not None and self._state.mode.uses_cluster:
+                    tasks.start_soon(self._following.run, self._tools.cluster, self._send.send_nowait, name="pods")
                 fine = await self._take_inputs(tasks)
                 tasks.cancel_scope.cancel("the session is over")
         finally:
@@ -210,6 +216,7 @@ class Loop:
             decision = decide(self._state, received)
             self._state = decision.state
             self._steps = decision.steps
+            self._following.follow(decision.state, decision.held_back)
             self._tell(decision, received)
             for command in decision.commands:
                 match command:
@@ -219,12 +226,28 @@ class Loop:
                         self._cancel(command.run, command.reason)
                     case _:
                         assert_never(command)
+            self._attend_to(tasks, decision)
             if decision.commands or isinstance(received, RunEnded):
                 self._wake_saver.set()
             if decision.settled:
                 healthy = self._settle(decision)
                 if self._state.mode.once:
                     return healthy
+
+    def _attend_to(self, tasks: TaskGroup, decision: Decision) -> None:
+        """Start what the state asks for beside runs: a look at others' pods, another try after a lost connection."""
+        cluster = self._tools.cluster
+        if cluster is not None and not self._follows_others and wants_others(decision.state):
+            self._follows_others = True
+            tasks.start_soon(self._following.run_others, cluster, self._send.send_nowait, name="others' pods")
+        if decision.state.lost and not self._will_retry:
+            self._will_retry = True
+            tasks.start_soon(self._retry, name="try again")
+
+    async def _retry(self) -> None:
+        await anyio.sleep(_RETRY_SECONDS)
+        self._will_retry = False
+        self._send.send_nowait(Retried())
 
     # --- observations -------------------------------------------------------------------------------------------
 
@@ -310,26 +333,6 @@ class Loop:
             for rule in self._forwards
             if rule.service in broken and rule.service not in told and rule.local not in taken
         )
-
-    # --- pods ---------------------------------------------------------------------------------------------------
-
-    async def _watch_pods(self) -> None:
-        async with self._tools.target.pods() as snapshots:
-            async for pods in snapshots:
-                containers = self._pods.take(pods)
-                if self._around.tailer is not None:
-                    self._around.tailer.update(pods)
-                if self._around.forwarder is not None:
-                    self._around.forwarder.update(pods)
-                if self._around.syncer is not None:
-                    self._around.syncer.attend(self._to_attend(containers))
-                self._send.send_nowait(PodsSeen(containers=containers, ready=self._pods.ready))
-
-    def _to_attend(self, containers: Mapping[ContainerTarget, str]) -> tuple[ContainerTarget, ...]:
-        """Return the containers whose image has a sync."""
-        placements = self._observation.graph.placements if self._observation else {}
-        refs = {self._state.traces[image].result.ref for image in placements if image in self._state.traces}
-        return tuple(target for target, ref in containers.items() if ref in refs)
 
     # --- runs -----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from devloop.core.pods import Container, Pod, Terminated, Waiting
 from devloop.events import Event, PodChanged
 from devloop.model import ContainerTarget, Kind, NodeId
 
-__all__ = ["PodBoard", "status_of"]
+__all__ = ["PodBoard", "running_containers", "status_of"]
 
 _GONE = "Gone"
 
@@ -23,8 +23,8 @@ class PodBoard:
         self._told: dict[str, PodChanged] = {}
         self.pods: tuple[Pod, ...] = ()
 
-    def take(self, pods: Sequence[Pod]) -> Mapping[ContainerTarget, str]:
-        """Tell what changed, and return the running containers with the image reference of each."""
+    def take(self, pods: Sequence[Pod]) -> None:
+        """Tell what changed."""
         self.pods = tuple(pods)
         present = {pod.uid: _event(pod) for pod in pods}
         for uid, event in present.items():
@@ -34,13 +34,6 @@ class PodBoard:
             if uid not in present:
                 self._emit(PodChanged(node=event.node, pod=event.pod, status=_GONE, ready=False))
         self._told = present
-        return {
-            _target(pod, container): container.image
-            for pod in pods
-            if not pod.deleting
-            for container in pod.containers
-            if container.running and not container.init
-        }
 
     @property
     def ready(self) -> frozenset[NodeId]:
@@ -50,6 +43,17 @@ class PodBoard:
             if not pod.deleting and pod.service:
                 by_service.setdefault(pod.service, []).append(pod.ready)
         return frozenset(NodeId(Kind.SERVICE, service) for service, ready in by_service.items() if all(ready))
+
+
+def running_containers(pods: Sequence[Pod]) -> Mapping[ContainerTarget, str]:
+    """Return the containers that run, with the image reference of each."""
+    return {
+        _target(pod, container): container.image
+        for pod in pods
+        if not pod.deleting
+        for container in pod.containers
+        if container.running and not container.init
+    }
 
 
 def status_of(pod: Pod) -> str:

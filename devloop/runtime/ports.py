@@ -20,6 +20,7 @@ from devloop.errors import InputError, ToolError
 from devloop.model import ContainerTarget, Digest, FileChange, ForwardRule, ImageRef, NodeId, ObjectKey, RelPath
 
 __all__ = [
+    "Access",
     "Applied",
     "BuildLog",
     "BuildProgress",
@@ -358,7 +359,17 @@ class ContainerLostError(ToolError):
 
 
 class SyncRefusedError(ToolError):
-    """This container cannot take files (no shell, read-only file system, no permission): the reason for a rebuild."""
+    """This container cannot take files (no shell, read-only file system, no permission): the reason for a rebuild.
+
+    Attributes:
+        lasting: Whether a new container of the same pod template would refuse them, too.
+    """
+
+    def __init__(
+        self, message: str, *, tail: Sequence[str] = (), hint: str | None = None, lasting: bool = True
+    ) -> None:
+        super().__init__(message, tail=tail, hint=hint)
+        self.lasting = lasting
 
 
 class Cluster(Protocol):
@@ -413,6 +424,9 @@ class Cluster(Protocol):
     def pods(self) -> AbstractAsyncContextManager[ObjectReceiveStream[tuple[Pod, ...]]]:
         """Subscribe to the project's pods: all at once, and again after each change. Survives lost connections."""
 
+    def all_pods(self) -> AbstractAsyncContextManager[ObjectReceiveStream[tuple[Pod, ...]]]:
+        """Subscribe to the pods of the namespace, whoever deployed them; as `pods` does."""
+
     def exec(
         self, target: ContainerTarget, command: Sequence[str], *, stdin: bool = False, tty: bool = False
     ) -> AbstractAsyncContextManager[ExecStream]:
@@ -457,6 +471,33 @@ class Cluster(Protocol):
 
 
 # --- on top of the cluster -----------------------------------------------------------------------------------
+
+
+class Access(Protocol):
+    """A way to a container's files: runs a shell that sees them.
+
+    Attributes:
+        name: What it is, for people.
+        root: What the container's root directory is called for the shell: empty where it runs in the container itself.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def root(self) -> str: ...  # noqa: D102
+
+    async def leads_to(self, target: ContainerTarget) -> bool:
+        """Return whether it can be tried for this container."""
+
+    def shell(self, target: ContainerTarget, script: str) -> AbstractAsyncContextManager[ExecStream]:
+        """Run a script with `sh`; it ends when its standard input does.
+
+        Raises:
+            SyncRefusedError: There can be no such shell.
+            ContainerLostError: The container is gone.
+            UnreachableError: Nobody answered.
+        """
 
 
 class Syncer(Protocol):
@@ -523,8 +564,13 @@ class Forwarder(Protocol):
     async def serve(self, rules: Sequence[ForwardRule]) -> tuple[PortState, ...]:
         """Listen for exactly these rules; listeners that stay are not touched. Return the state of each rule."""
 
-    def update(self, pods: Sequence[Pod]) -> None:
-        """Take the pods as they are now: new connections go to ready ones, waiting ones as soon as one is ready."""
+    def update(self, pods: Sequence[Pod], held_back: Collection[str] = ()) -> None:
+        """Take the pods as they are now: new connections go to ready ones, waiting ones as soon as one is ready.
+
+        Args:
+            pods: The pods.
+            held_back: The UIDs of those that no connection is led to yet, ready or not.
+        """
 
 
 # --- what outlives a session -----------------------------------------------------------------------------------

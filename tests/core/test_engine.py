@@ -7,7 +7,7 @@ import pytest
 from devloop.core.engine import Decision, decide
 from devloop.core.plan import Mode, Synced, Waiting
 from devloop.core.runs import DONE, Cancel, Follow, Run, RunEnded, Start, Sync
-from devloop.core.state import PodsSeen, Requested, State
+from devloop.core.state import PodsSeen, Requested, Retried, State
 from devloop.core.trace import UNSURE, Result
 from devloop.model import Digest, FileChange, Kind, NodeId, RelPath, RestartRule, RunRule
 from tests.core.world import (
@@ -434,6 +434,26 @@ def test_a_copy_that_was_cut_off_is_not_tried_again_before_something_was_looked_
     assert starts(here.decision) == ["sync api-code"]
 
 
+def test_what_was_cut_off_is_tried_again_after_a_while_and_no_end_is_claimed_before() -> None:
+    here = settled(API)
+    copy = only(save(here, A))
+    here.lose(copy.number)
+    assert not here.decision.settled
+
+    assert starts(here.feed(Retried())) == ["sync api-code"]
+
+
+def test_a_follow_up_that_was_cut_off_is_done_again() -> None:
+    here = settled(API)
+    follow = only(finish(here, only(save(here, A))))
+    here.lose(follow.number)
+    assert (here.decision.commands, here.decision.settled) == ((), False)
+
+    again = only(here.feed(Retried()))
+    assert again.work == follow.work
+    assert finish(here, again).settled
+
+
 def test_a_file_that_vanishes_during_the_copy_is_not_sent_over_and_over() -> None:
     here = settled(API)
     copy = only(save(here, A))
@@ -533,6 +553,52 @@ def test_a_new_destination_is_where_the_changed_files_go() -> None:
     decision = here.feed(replace(here.state.observed, graph=graph))
 
     assert [change.destinations for change in _changes(only(decision))] == [("/moved/a",)]
+
+
+# --- whom connections may be led to ----------------------------------------------------------------------------------
+
+
+def test_a_new_container_is_held_back_until_it_holds_what_was_synced_and_all_that_follows_is_done() -> None:
+    here = settled(API)
+    save(here, A)
+    here.run_down()
+    here.restart_container(("api-app", "api"))
+
+    here.see_pods()
+    assert here.decision.held_back == here.state.containers.keys()
+    decision = finish(here, only(here.decision))
+    assert here.decision.held_back == here.state.containers.keys()
+
+    assert finish(here, only(decision)).held_back == frozenset()
+
+
+def test_a_new_container_that_lacks_nothing_is_not_held_back() -> None:
+    here = settled(API)
+    here.restart_container(("api-app", "api"))
+
+    here.see_pods()
+
+    assert here.decision.held_back == frozenset()
+
+
+def test_a_container_that_was_as_it_should_be_is_not_held_back_for_an_edit() -> None:
+    here = settled(API)
+
+    assert save(here, A).held_back == frozenset()
+
+
+def test_a_new_container_is_not_held_back_when_the_copy_fails() -> None:
+    here = settled(API)
+    save(here, A)
+    here.run_down()
+    here.restart_container(("api-app", "api"))
+    here.see_pods()
+    copy = only(here.decision)
+
+    del here.working[copy.number]
+    decision = here.feed(RunEnded(number=copy.number))
+
+    assert (decision.held_back, decision.unhealthy) == (frozenset(), (sync_id("api"),))
 
 
 # --- deploys that were broken off ------------------------------------------------------------------------------------

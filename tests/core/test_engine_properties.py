@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import Phase, given, settings
 
 from devloop.core.plan import Synced, UpToDate, Waiting
-from devloop.core.runs import Make, Sync
+from devloop.core.runs import Follow, Make, Sync
 from devloop.model import Kind, NodeId, RelPath
 from tests.core.world import BAD, ImageModel, Project, ServiceModel, Simulation, image_id, service_id
 
@@ -64,7 +64,7 @@ class Scenario:
     def anything(self) -> None:
         """Let one thing happen, whether by itself or not."""
         world = self.world
-        syncs = [number for number, working in world.working.items() if isinstance(working.run.work, Sync)]
+        syncs = [number for number, working in world.working.items() if isinstance(working.run.work, Sync | Follow)]
         choices = [*world.actions(), "edit", "edit"]
         choices += ["restart"] * bool(world.containers) + [f"lose {number}" for number in syncs]
         choices += ["late"] * bool(world.cancelled) + ["again"] + ["back"] * (world.before is not None)

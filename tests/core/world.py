@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from devloop.core import digests
+from devloop.core.catch_up import difference, wanted_files
 from devloop.core.engine import Decision, decide
+from devloop.core.feeds import feeds
 from devloop.core.graph import Edge, Graph, ImageDetail, Node, ServiceDetail, SyncDetail
 from devloop.core.patterns import NO_IGNORE
 from devloop.core.plan import Mode
 from devloop.core.runs import DONE, Cancel, Follow, Make, Remove, Run, RunEnded, Start, Sync
-from devloop.core.state import Input, Observed, PodsSeen, State
+from devloop.core.state import Input, Observed, PodsSeen, Retried, State
 from devloop.core.syncing import FollowUp, Placement, Source, patterns
 from devloop.core.trace import Result
 from devloop.core.workloads import facts
@@ -247,7 +249,7 @@ class Simulation:
 
     def actions(self) -> list[str]:
         """Return what can happen next by itself, each as the name of a thing that `happen` knows."""
-        found = ["observe"] * bool(self._touched) + ["pods"] * self._pods_changed
+        found = ["observe"] * bool(self._touched) + ["pods"] * self._pods_changed + ["retry"] * bool(self.state.lost)
         for number, working in self.working.items():
             if working.read is None and not isinstance(working.run.work, Follow):
                 found.append(f"read {number}")
@@ -262,6 +264,8 @@ class Simulation:
                 self.observe()
             case "pods":
                 self.see_pods()
+            case "retry":
+                self.feed(Retried())
             case "read":
                 self._read(self.working[int(number)])
             case _:
@@ -305,13 +309,12 @@ class Simulation:
         self._launch(*key, self.containers[key].ref)
 
     def lose(self, number: int) -> None:
-        """Cut the connection in the middle of a sync."""
+        """Cut the connection in the middle of a sync, or of what follows it."""
         working = self.working[number]
-        assert isinstance(working.run.work, Sync)
-        if working.read is None and self._model(working.run.work.image).takes_files:
-            self._copy(working.run.work, working.run.work.changes[:1])
+        work = working.run.work
+        if isinstance(work, Sync) and working.read is None and self._model(work.image).takes_files:
+            self._copy(work, work.changes[:1])
         del self.working[number]
-        self._pods_changed = True
         self.feed(RunEnded(number=number, lost=True))
 
     def tell_late(self, run: Run) -> None:
@@ -332,8 +335,10 @@ class Simulation:
 
     def feed(self, received: Input) -> Decision:
         """Give the engine an input and carry out what it commands."""
+        served = self.state.served
         self.decision = decide(self.state, received)
         self.state = self.decision.state
+        self._check_claims(served)
         for command in self.decision.commands:
             match command:
                 case Start(run=run):
@@ -347,6 +352,19 @@ class Simulation:
                     del self.working[run.number]
                     self.cancelled.append(run)
         return self.decision
+
+    def _check_claims(self, served: frozenset[ContainerTarget]) -> None:
+        """Check that nobody is led to a new container too early, and that no end is claimed too early."""
+        state = self.state
+        failed = {key.target for key in state.broken}
+        for feed in feeds(state, self.decision.steps):
+            if feed.target in failed or not (self.decision.settled or feed.target in state.served - served):
+                continue
+            wanted = wanted_files(state.observed.files if state.observed else {}, feed.source, feed.placement)
+            lacking = tuple(difference(feed.placement, wanted, feed.built, state.held.get(feed.target, {})))
+            assert not lacking, "it is called as it should be, and is not"
+            undone = [run for run in state.following.values() if run.key.target == feed.target]
+            assert not undone, "it is called as it should be before all was done"
 
     # --- runs ---
 

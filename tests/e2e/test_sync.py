@@ -1,8 +1,12 @@
 """Saved files reach the running containers, and stay there whatever happens to these."""
 
+import threading
 import time
+from collections import Counter
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from http.client import HTTPException
+from typing import Any, Self
 
 import pytest
 
@@ -125,6 +129,60 @@ def test_an_added_replica_gets_everything_that_was_synced(project: Project) -> N
     project.cluster.kubectl("scale", "deployment/web", "--replicas=3")
     for pod in project.ready_pods(count=3):
         eventually(partial(holds, project, pod, "two\n"))
+
+
+class Visitor:
+    """Asks for a page again and again, and remembers all the answers."""
+
+    def __init__(self, url: str) -> None:
+        self.answers: Counter[str] = Counter()
+        self._url = url
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def _ask(self) -> None:
+        while not self._over.wait(0.002):
+            with suppress(AssertionError, OSError, HTTPException):
+                self.answers[http(self._url, timeout=5)] += 1
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+@pytest.mark.parametrize("what", ["pod", "container", "replica", "redeploy"])
+def test_a_newcomer_is_led_to_only_once_it_holds_what_was_synced(project: Project, what: str) -> None:
+    web(project)
+    for number in range(300):
+        project.write(f"web/pages/more/{number}.html", "one\n")
+    loop = project.up()
+    loop.settles()
+    for number in range(300):
+        project.write(f"web/pages/more/{number}.html", "two\n")
+    project.write("web/pages/index.html", "two\n")
+    eventually(lambda: project.read_in(project.pod(), "/www/more/299.html") == "two\n")
+    project.shows(project.url, "two")
+    old = project.identity()
+    with Visitor(project.url) as visitor:
+        match what:
+            case "pod":
+                project.cluster.kubectl("delete", "pod", "--selector=app=web", "--wait=false")
+            case "container":
+                kill_container(project)
+            case "replica":
+                project.cluster.kubectl("scale", "deployment/web", "--replicas=3")
+                project.ready_pods(count=3)
+            case _:
+                project.replace("k8s/web.yaml.j2", 'default("hello")', 'replace("hello", "hi")')
+        if what != "replica":
+            eventually(lambda: project.identity() != old, within=60)
+        before = visitor.answers.total()
+        eventually(lambda: visitor.answers.total() > before + 50)
+    assert list(visitor.answers) == ["two\n"]
 
 
 def test_a_redeployed_pod_gets_everything_that_was_synced(project: Project) -> None:

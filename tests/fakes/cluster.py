@@ -55,6 +55,7 @@ class FakeCluster:
     Attributes:
         applies: The services that were applied, in order.
         reachable: Whether the API server answers; set it with `cut` and `mend`.
+        strangers: Pods that others deployed; set them with `let_run`.
 
     Args:
         project: The project's name.
@@ -71,6 +72,7 @@ class FakeCluster:
         self._program = program
         self._objects: dict[ObjectKey, _Object] = {}
         self._pods: dict[str, Pod] = {}
+        self.strangers: tuple[Pod, ...] = ()
         self._logs: dict[tuple[str, str, bool], _Log] = {}  # by pod, container, whether it is the run before
         self._states: dict[str, Rollout] = {}
         self._tails: dict[str, tuple[str, ...]] = {}
@@ -157,6 +159,13 @@ class FakeCluster:
         self._drop(pod)
         if old.owner is not None:
             self._add(replace(old, name=self._name(old.owner.name)))
+        self._tell()
+
+    def let_run(self, name: str, image: str, **labels: str) -> None:
+        """Run a pod with one container `app` that devloop has nothing to do with."""
+        pod = Pod(name=name, namespace=self.namespace, uid=f"uid-{name}", labels=labels)
+        containers = (self._run_of(Container(name="app", image=image)),)
+        self.strangers += (replace(pod, phase="Running", ready=True, containers=containers),)
         self._tell()
 
     @property
@@ -251,6 +260,11 @@ class FakeCluster:
     @asynccontextmanager
     async def pods(self) -> AsyncIterator[ObjectReceiveStream[tuple[Pod, ...]]]:
         async with _Snapshots(self) as snapshots:
+            yield snapshots
+
+    @asynccontextmanager
+    async def all_pods(self) -> AsyncIterator[ObjectReceiveStream[tuple[Pod, ...]]]:
+        async with _Snapshots(self, everybody=True) as snapshots:
             yield snapshots
 
     @asynccontextmanager
@@ -474,15 +488,19 @@ def _specs(document: Any, name: str) -> Iterator[Any]:
 
 
 class _Snapshots(ObjectReceiveStream[tuple[Pod, ...]]):
-    def __init__(self, cluster: FakeCluster) -> None:
+    def __init__(self, cluster: FakeCluster, *, everybody: bool = False) -> None:
         self._cluster = cluster
+        self._everybody = everybody
         self._last: tuple[Pod, ...] | None = None
 
     async def receive(self) -> tuple[Pod, ...]:
         await anyio.lowlevel.checkpoint()
-        await self._cluster.until(lambda cluster: cluster.reachable and cluster.now != self._last)
-        self._last = self._cluster.now
+        await self._cluster.until(lambda cluster: cluster.reachable and self._now() != self._last)
+        self._last = self._now()
         return self._last
+
+    def _now(self) -> tuple[Pod, ...]:
+        return (*self._cluster.now, *self._cluster.strangers) if self._everybody else self._cluster.now
 
     async def aclose(self) -> None:
         await anyio.lowlevel.checkpoint()

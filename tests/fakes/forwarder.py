@@ -1,6 +1,6 @@
 """A `Forwarder` without sockets: which ports are taken is in the test's hands."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from devloop.core.pods import Pod
 from devloop.model import ForwardRule
@@ -19,6 +19,7 @@ class FakeForwarder:
     def __init__(self, report: Callable[[PortState], None]) -> None:
         self.served: list[tuple[ForwardRule, ...]] = []
         self.updates: list[tuple[Pod, ...]] = []
+        self.held_back: frozenset[str] = frozenset()
         self._report = report
         self._taken: dict[int, str] = {}
 
@@ -52,9 +53,10 @@ class FakeForwarder:
         self.served.append(tuple(rules))
         return tuple(PortState(rule=rule, error=self._error(rule)) for rule in rules)
 
-    def update(self, pods: Sequence[Pod]) -> None:
+    def update(self, pods: Sequence[Pod], held_back: Collection[str] = ()) -> None:
         """Remember the pods."""
         self.updates.append(tuple(pods))
+        self.held_back = frozenset(held_back)
 
     def _error(self, rule: ForwardRule) -> str | None:
         first = next(other for other in self.rules if other.local == rule.local and other.listen == rule.listen)

@@ -4,7 +4,7 @@ A port that is taken stays wanted: it is tried again until it is free. No other 
 """
 
 import errno
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Self
 
@@ -52,6 +52,7 @@ class PortForwarder(AsyncContextManagerMixin):
         self._servers: dict[_Key, RuleServer] = {}
         self._refused: dict[_Key, ForwardRule] = {}
         self._pods: Sequence[Pod] = ()
+        self._held_back: frozenset[str] = frozenset()
         self._lock = anyio.Lock()
         self._retrying = False
 
@@ -88,17 +89,22 @@ class PortForwarder(AsyncContextManagerMixin):
             self._tasks.start_soon(self._retry, name="forward: try taken ports again")
         return tuple(states)
 
-    def update(self, pods: Sequence[Pod]) -> None:
-        """Take the pods as they are now: new connections go to ready ones, waiting ones as soon as one is ready."""
-        self._pods = pods
+    def update(self, pods: Sequence[Pod], held_back: Collection[str] = ()) -> None:
+        """Take the pods as they are now: new connections go to ready ones, waiting ones as soon as one is ready.
+
+        Args:
+            pods: The pods.
+            held_back: The UIDs of those that no connection is led to yet, ready or not.
+        """
+        self._pods, self._held_back = pods, frozenset(held_back)
         for server in self._servers.values():
-            server.update(pods)
+            server.update(pods, self._held_back)
 
     async def _state(self, rule: ForwardRule, holds: ForwardRule) -> PortState:
         if rule is not holds:
             return PortState(rule=rule, error=f"port {rule.local} is asked for by `{holds.service}` as well")
         if server := self._servers.get(_key(rule)):
-            server.lead_to(rule, self._pods)
+            server.lead_to(rule, self._pods, self._held_back)
             return PortState(rule=rule)
         return PortState(rule=rule, error=await self._open(rule))
 
@@ -120,7 +126,7 @@ class PortForwarder(AsyncContextManagerMixin):
         server = RuleServer(rule, self._cluster, self._tasks, self._patience)
         self._servers[_key(rule)] = server
         self._refused.pop(_key(rule), None)
-        server.update(self._pods)
+        server.update(self._pods, self._held_back)
         await server.listen(sockets)
 
     async def _retry(self) -> None:

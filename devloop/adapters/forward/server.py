@@ -104,17 +104,17 @@ class RuleServer:
         for one in sockets:
             self._servers.append(await self._loop.create_server(self._accepted, sock=one, backlog=_BACKLOG))
 
-    def lead_to(self, rule: ForwardRule, pods: Sequence[Pod]) -> None:
+    def lead_to(self, rule: ForwardRule, pods: Sequence[Pod], held_back: frozenset[str]) -> None:
         """Take a changed rule for the same local port; connections end if it leads elsewhere."""
         before, self._rule = self._rule, rule
         if (rule.selector, rule.namespace, rule.port) != (before.selector, before.namespace, before.port):
             for connection in tuple(self._connections.values()):
                 connection.abort()
-            self.update(pods)
+            self.update(pods, held_back)
 
-    def update(self, pods: Sequence[Pod]) -> None:
-        """Take the pods as they are now."""
-        self._tiers = targets(self._rule, pods)
+    def update(self, pods: Sequence[Pod], held_back: frozenset[str]) -> None:
+        """Take the pods as they are now, and which of them nobody is led to yet."""
+        self._tiers = targets(self._rule, (pod for pod in pods if pod.uid not in held_back))
         keys = {(target.pod.uid, target.port) for tier in self._tiers for target in tier}
         eligible = {uid for uid, _ in keys}
         present = {pod.uid for pod in pods}

@@ -56,6 +56,7 @@ class KubeCluster:
         discovery = Discovery(session)
         self._inventory = Inventory(session, project, namespace)
         self._pods = PodView(caches)
+        self._all_pods = PodView(Caches(session, tasks, ""))
         self._rollouts = Rollouts(session, caches, self._pods)
         self._namespaces = Namespaces(session, project, namespace)
         self._applier = Applier(
@@ -167,6 +168,13 @@ class KubeCluster:
         """See `ports.Cluster.pods`."""
         self._pods.need({self.namespace, *await self._inventory.namespaces()})
         async with self._pods.subscribe() as snapshots:
+            yield snapshots
+
+    @asynccontextmanager
+    async def all_pods(self) -> AsyncIterator[ObjectReceiveStream[tuple[Pod, ...]]]:
+        """See `ports.Cluster.all_pods`."""
+        self._all_pods.need({self.namespace})
+        async with self._all_pods.subscribe() as snapshots:
             yield snapshots
 
     @asynccontextmanager
