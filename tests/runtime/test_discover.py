@@ -50,6 +50,113 @@ def test_arguments_manifests_and_dockerfiles_make_edges(tmp_path: Path) -> None:
     assert nodes.index(NodeId(Kind.IMAGE, "base")) < nodes.index(NodeId(Kind.IMAGE, "api"))
 
 
+RUNNER = "apiVersion: example.org/v1\nkind: Runner\nmetadata: {name: r}\nspec: {uses: api, env: {TOOL: 'api:1'}}\n"
+
+
+def test_an_image_at_a_place_that_the_service_declares_makes_an_edge(tmp_path: Path) -> None:
+    devfile = IMAGE + "@service('r.yaml', images={'example.org/Runner': 'spec.uses'})\ndef runner(): ...\n"
+    write(tmp_path, {"devfile.py": devfile, **API, "r.yaml": RUNNER})
+
+    project = discovered(tmp_path)
+
+    assert project.mistakes == ()
+    (edge,) = project.graph.nodes[NodeId(Kind.SERVICE, "runner")].edges
+    assert (str(edge.to), edge.reason, str(edge.where)) == ("image:api", "image api", "r.yaml:4:14")
+
+
+def test_a_place_that_the_project_declares_holds_for_all_services_that_have_it(tmp_path: Path) -> None:
+    devfile = (
+        "project(images={'*': ['spec.uses', 'spec.nowhere']})\n"
+        + IMAGE
+        + "@service('r.yaml')\ndef runner(): ...\n@service('c.yaml')\ndef other(): ...\n"
+    )
+    other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n"
+    write(tmp_path, {"devfile.py": devfile, **API, "r.yaml": RUNNER, "c.yaml": other})
+
+    project = discovered(tmp_path)
+
+    assert project.mistakes == ()
+    needs = {node.id.name: [str(need) for need in node.needs] for node in project.graph.of_kind(Kind.SERVICE)}
+    assert needs == {"runner": ["image:api"], "other": []}
+
+
+def test_a_place_more_is_a_change_of_the_service(tmp_path: Path) -> None:
+    service = "@service('r.yaml', images={'Runner': %s})\ndef runner(): ...\n"
+    recipes = []
+    for paths in ("'spec.uses'", "['spec.uses', 'spec.env.TOOL']"):
+        write(tmp_path, {"devfile.py": IMAGE + service % paths, **API, "r.yaml": RUNNER})
+        recipes.append(discovered(tmp_path).graph.nodes[NodeId(Kind.SERVICE, "runner")].recipe)
+    assert recipes[0]["r.yaml"] == recipes[1]["r.yaml"]
+    assert recipes[0] != recipes[1]
+
+
+@pytest.mark.parametrize(
+    ("images", "message", "hint"),
+    [
+        ("'spec.uses'", "`` is not a kind that has images", "write the kind"),
+        (
+            "{'Runner': 'spec..uses'}",
+            "`spec..uses` is not a path to an image, from `..uses` on",
+            "write keys with dots",
+        ),
+        ("{'Runner': 3}", "the images of `Runner` are at 3, which is no path", "write a path"),
+        (
+            "{'Runner': 'spec.use'}",
+            "`spec.use` leads to nothing in any `Runner` of the manifests",
+            "`spec` has `uses`, `env`",
+        ),
+        (
+            "{'Job': 'spec.uses'}",
+            "images of `Job` are declared, but the manifests have no such object",
+            "they have `Runner`",
+        ),
+    ],
+)
+def test_a_place_that_is_none_is_told_with_the_devfiles_line(
+    tmp_path: Path, images: str, message: str, hint: str
+) -> None:
+    devfile = IMAGE + f"@service('r.yaml', images={images})\ndef runner(): ...\n"
+    write(tmp_path, {"devfile.py": devfile, **API, "r.yaml": RUNNER})
+
+    (mistake,) = discovered(tmp_path).mistakes
+
+    assert mistake.message == message
+    assert hint in str(mistake.hint)
+    assert (mistake.where and mistake.where.path, mistake.where and mistake.where.text) == (
+        "devfile.py",
+        "def runner()",
+    )
+
+
+def test_a_place_of_the_project_that_is_none_is_told_once_with_its_line(tmp_path: Path) -> None:
+    devfile = (
+        "project(images={'Runner': ''})\n@service('r.yaml')\ndef runner(): ...\n@service('c.yaml')\ndef c(): ...\n"
+    )
+    write(tmp_path, {"devfile.py": devfile, "r.yaml": RUNNER, "c.yaml": RUNNER.replace("name: r", "name: c")})
+
+    (mistake,) = discovered(tmp_path).mistakes
+
+    assert mistake.message == "`` is not a path to an image"
+    assert mistake.where is not None
+    assert mistake.where.text == "project(images={'Runner': ''})"
+
+
+def test_a_service_comes_after_the_one_that_declares_what_its_pods_use(tmp_path: Path) -> None:
+    secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: credentials}\n"
+    pod = (
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n"
+        "spec: {containers: [{name: c, image: x, envFrom: [{secretRef: {name: credentials}}]}]}\n"
+    )
+    devfile = "@service('p.yaml')\ndef api(): ...\n@service('s.yaml')\ndef db(): ...\n"
+    write(tmp_path, {"devfile.py": devfile, "p.yaml": pod, "s.yaml": secret})
+
+    project = discovered(tmp_path)
+
+    assert [node.name for node in project.graph.nodes] == ["db", "api"]
+    (edge,) = project.graph.nodes[NodeId(Kind.SERVICE, "api")].edges
+    assert (edge.reason, str(edge.where)) == ("secret/credentials", "p.yaml:4:70")
+
+
 def test_a_service_is_seen_by_others_with_its_host_and_port(tmp_path: Path) -> None:
     write(
         tmp_path,
@@ -464,3 +571,19 @@ def test_a_mistake_in_one_nodes_files_leaves_the_others_alone(tmp_path: Path) ->
     assert project.errors == ()
     assert project.graph.nodes[NodeId(Kind.IMAGE, "api")].problems == ()
     assert len(project.graph.nodes[NodeId(Kind.SERVICE, "broken")].problems) == 1
+
+
+def test_what_a_custom_builder_does_and_its_settings_are_part_of_its_recipe(tmp_path: Path) -> None:
+    devfile = "@image(inputs=['src'])\ndef api(ref, level: int = 1):\n    sh('make')\n"
+
+    def recipe(text: str, **settings: str) -> object:
+        write(tmp_path, {"devfile.py": text})
+        (node,) = discovered(tmp_path, **settings).graph.nodes.values()
+        return node.recipe
+
+    before = recipe(devfile)
+
+    assert recipe(devfile) == before
+    assert recipe("\n\n" + devfile) == before
+    assert recipe(devfile.replace("make", "make all")) != before
+    assert recipe(devfile, level="2") != before
