@@ -1,27 +1,34 @@
 """The commands that only read: plan, why, graph, settings, render. They need neither an engine nor a cluster."""
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from anyio import to_thread
 
+from devloop.app.inputs import inputs_of
 from devloop.app.options import Options
+from devloop.app.paths import path_row
+from devloop.app.places import Places
 from devloop.app.planning import planned
 from devloop.app.workspace import Place, Workspace, place_of
 from devloop.core.graph import Graph, ImageDetail
 from devloop.core.manifest import Manifest
+from devloop.core.names import from_system
 from devloop.core.plan import Mode
 from devloop.core.state import State
-from devloop.core.trace import Result
-from devloop.errors import InputErrors
+from devloop.core.trace import Result, file_of
+from devloop.errors import InputError, InputErrors
 from devloop.events import Problem
 from devloop.model import Kind, NodeId, RelPath
 from devloop.runtime.observe import Observation
 from devloop.runtime.ports import Saved
 from devloop.runtime.render import PLACEHOLDER_TAG, manifests_of, with_images
 from devloop.runtime.tools import handles, references
+from devloop.ui.explained import InputRow, NodeInputs, PathRow
 from devloop.ui.rows import Decision, Edge, PlanRow, SettingRow
 
 __all__ = ["Reading"]
@@ -81,13 +88,39 @@ class Reading:
             for each in planned(state, self.observation, changed)
         ]
 
-    def why(self, name: str) -> Decision:
-        """Return the last decision on a node.
+    def named(self, text: str) -> NodeId | str:
+        """Return the node that a person means, or else the path: relative to here, or to the project's root.
 
         Raises:
-            InputError: There is no such node.
+            InputError: There is neither such a node nor such a path.
         """
-        node = self.graph.find(name)
+        try:
+            return self.graph.find(text)
+        except InputError as error:
+            root = self._workspace.root
+            places = [folder / text for folder in (Path.cwd(), root)]
+            named = [place for place in places if place.exists() or place.is_symlink()]
+            if not named and "/" in text:
+                named = [place for place in places if place.parent.exists()] or places[1:]  # it was deleted
+            if named:
+                return from_system(Path(os.path.relpath(named[0].parent.resolve() / named[0].name, root)).as_posix())
+            hint = f"nor is there such a file; {error.hint}" if error.hint else "nor is there such a file"
+            raise InputError(error.message, where=error.where, hint=hint) from None
+
+    def path(self, path: str) -> PathRow:
+        """Return what becomes of a file or folder, and which lines say so."""
+        return path_row(path, self.observation, self._workspace.files)
+
+    def causes(self, decision: Decision) -> list[InputRow]:
+        """Return the files that the reasons of a decision name, each with the lines that bring it into the node."""
+        places = Places(self.observation, self._workspace.files)
+        node = self.graph.nodes[decision.node]
+        paths = dict.fromkeys(path for reason in decision.reasons if (path := file_of(reason)) is not None)
+        rows = (InputRow(name=path, kind="file", places=places.bringing(node, path)) for path in paths)
+        return [row for row in rows if row.places]
+
+    def why(self, node: NodeId) -> Decision:
+        """Return the last decision on a node."""
         decision = self._saved.decisions.get(str(node))
         if decision is None:
             return Decision(node=node, action=None, reasons=("no session has decided on it yet",), outcome="unknown")
@@ -106,25 +139,13 @@ class Reading:
                 found.append(Edge(source=node.id, target=need, reasons=tuple(reasons)))
         return found
 
-    def inputs(self, name: str) -> list[tuple[str, str]]:
-        """Return each file that a node reads, with the Dockerfile line that brings it.
+    def inputs(self, name: str) -> NodeInputs:
+        """Return all that a node reads, with the lines that bring it.
 
         Raises:
             InputError: There is no such node.
         """
-        node = self.graph.nodes[self.graph.find(name)]
-        files = sorted(self.observation.files.get(node.id, {}))
-        detail = node.detail
-        if not isinstance(detail, ImageDetail) or detail.facts is None:
-            return [(path, "inputs") for path in files]
-        prefix = "" if detail.context == "." else detail.context + "/"
-        return [
-            (
-                path,
-                ", ".join(f"{detail.dockerfile}:{source.line}" for source in detail.facts.selects(path[len(prefix) :])),
-            )
-            for path in files
-        ]
+        return inputs_of(self.graph.nodes[self.graph.find(name)], self.observation, self._workspace.files)
 
     def settings(self) -> list[SettingRow]:
         """Return all settings with their values."""

@@ -21,6 +21,7 @@ __all__ = [
     "options_of",
     "place_options",
     "print_data",
+    "terminal_width",
     "unicode_works",
     "write",
 ]
@@ -174,6 +175,11 @@ def write(text: str) -> None:
     """Write to stdout at once."""
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def terminal_width() -> int | None:
+    """Return how wide the terminal is; None where the output goes elsewhere, which takes whole lines."""
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
 
 
 def unicode_works() -> bool:

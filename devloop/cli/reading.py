@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from devloop.cli.application import app
-from devloop.cli.calling import call, check_choice, open_reading, print_data, unicode_works
-from devloop.cli.parameters import Context, Data, File, Kubeconfig, Namespace, Node, Nodes, Set
+from devloop.cli.calling import call, check_choice, open_reading, print_data, terminal_width, unicode_works
+from devloop.cli.parameters import Context, Data, File, Kubeconfig, Namespace, Nodes, Set
 
 __all__ = ["graph", "plan", "render", "settings", "why"]
 
@@ -39,7 +39,7 @@ def plan(
 
 @app.command()
 def why(
-    node: Node,
+    node: Annotated[str, typer.Argument(metavar="NODE|PATH", help="A node, or a file or folder of the project.")],
     file: File = None,
     settings: Set = None,
     context: Context = None,
@@ -47,13 +47,21 @@ def why(
     namespace: Namespace = None,
     output: Data = "text",
 ) -> None:
-    """Show the last decision on a node: which file, which rule, how it went, how long it took."""
+    """Show the last decision on a node (which file, which line, how it went), or what becomes of a file and why."""
 
     async def command() -> None:
+        from devloop.ui.explained import causes_text, path_text, with_causes
         from devloop.ui.tables import why_text
 
-        decision = (await open_reading(None, file, settings, context, kubeconfig, namespace)).why(node)
-        print_data(decision, why_text(decision), output)
+        reading = await open_reading(None, file, settings, context, kubeconfig, namespace)
+        named = reading.named(node)
+        if isinstance(named, str):
+            row = reading.path(named)
+            print_data(row, path_text(row), output)
+            return
+        decision = reading.why(named)
+        causes = reading.causes(decision)
+        print_data(with_causes(decision, causes), why_text(decision) + causes_text(causes), output)
 
     call(command)
 
@@ -65,7 +73,8 @@ def graph(
     settings: Set = None,
     style: Annotated[str, typer.Option("--format", help="tree, mermaid, dot or json.")] = "tree",
     inputs: Annotated[
-        str | None, typer.Option("--inputs", metavar="NODE", help="List the files that a node reads instead.")
+        str | None,
+        typer.Option("--inputs", metavar="NODE", help="List instead all that a node reads, and the lines that say so."),
     ] = None,
     output: Data = "text",
 ) -> None:
@@ -73,14 +82,12 @@ def graph(
 
     async def command() -> None:
         from devloop.ui.drawings import graph_text
-        from devloop.ui.tables import table
+        from devloop.ui.explained import inputs_text
 
         reading = await open_reading(nodes, file, settings)
         if inputs is not None:
-            files = reading.inputs(inputs)
-            print_data(
-                [{"path": path, "from": origin} for path, origin in files], table(("FILE", "FROM"), files), output
-            )
+            found = reading.inputs(inputs)
+            print_data(found, inputs_text(found, width=terminal_width()), output)
             return
         form = "json" if output == "json" else style
         check_choice("--format", form, ("tree", "mermaid", "dot", "json"))

@@ -56,6 +56,7 @@ from devloop.model import (
 from devloop.runtime import images
 from devloop.runtime.ports import Devfile, Files
 from devloop.runtime.render import (
+    PLACEHOLDER_TAG,
     all_in_folder,
     by_repository,
     image_named,
@@ -274,7 +275,8 @@ class _Discovery:
             ignore=source.ignore,
             bases=bases,
         )
-        return replace(node, edges=tuple(edges), detail=detail, recipe=source.recipe)
+        recipe = _own_recipe(node) if images.is_custom(node.declaration) else source.recipe
+        return replace(node, edges=tuple(edges), detail=detail, recipe=recipe)
 
     def _base_config(self, text: str) -> BaseConfig | None:
         """Return what a base image hands on, if it is one of the project's own."""
@@ -295,7 +297,9 @@ class _Discovery:
             for use in image_uses(manifest):
                 found = image_named(use.text, self._named)
                 if found is not None:
-                    edges.append(Edge(to=found, reason=f"image {use.text}", where=use.where))
+                    edges.append(
+                        Edge(to=found, reason=f"image {use.text.removesuffix(f':{PLACEHOLDER_TAG}')}", where=use.where)
+                    )
         self._claim(node, manifests)
         facts = service_facts(manifests, namespace=self._namespace)
         by_file: dict[str, list[object]] = {}
@@ -422,12 +426,16 @@ def _task(node: Node) -> Node:
     inputs = None
     if isinstance(spec, TaskSpec) and spec.inputs:
         inputs = patterns(all_in_folder(declaration.folder, spec.inputs))
-    source = _source(declaration.function)
-    return replace(
-        node,
-        detail=TaskDetail(inputs=inputs, folder=declaration.folder),
-        recipe={f"`{declaration.argument}` itself": digests.of_text(source)},
-    )
+    return replace(node, detail=TaskDetail(inputs=inputs, folder=declaration.folder), recipe=_own_recipe(node))
+
+
+def _own_recipe(node: Node) -> dict[str, Digest]:
+    """Return the recipe of what a function of the devfile does by itself."""
+    declaration = node.declaration
+    recipe = {f"`{declaration.argument}` itself": digests.of_text(_source(declaration.function))}
+    if node.settings:
+        recipe["its settings"] = digests.of_value(node.settings)
+    return recipe
 
 
 def _source(function: Callable[..., Any]) -> str:
