@@ -91,6 +91,7 @@ class File:
         inside: Where it is instead, if its path is a directory.
         entered: The stage and the line that took it from the context.
         is_link: Whether it is a symbolic link, copied as such.
+        by: The symbolic links of the context that led to it.
     """
 
     origin: str | None
@@ -101,6 +102,7 @@ class File:
     inside: str | None = None
     entered: tuple[int, int] | None = None
     is_link: bool = False
+    by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,9 @@ class ContextFiles:
 
     def under(self, directory: str) -> Iterator[tuple[str, File]]:
         """Yield everything below a directory by its name as seen through symbolic links, with the file itself."""
+        by = self._links.passed(directory)
         for apparent, path in self._below(directory, self._paths):
-            yield apparent, File(origin=path, is_link=path in self._links.targets)
+            yield apparent, File(origin=path, is_link=path in self._links.targets, by=by)
 
     def directories_under(self, directory: str) -> Iterator[str]:
         """Yield the directories below a directory, by their names as seen through symbolic links."""
@@ -156,7 +159,7 @@ class ContextFiles:
             return None
         position = bisect.bisect_left(self._paths, actual)
         found = position < len(self._paths) and self._paths[position] == actual
-        return File(origin=actual) if found else None
+        return File(origin=actual, by=self._links.passed(path)) if found else None
 
     def is_link(self, path: str) -> bool:
         """Return whether this is a symbolic link."""

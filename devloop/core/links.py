@@ -79,25 +79,29 @@ def followed(sources: tuple[Source, ...], targets: Mapping[str, str]) -> tuple[S
 
 
 def _through_links(source: Source, links: Links) -> Iterator[Source]:
-    for name, rest in _names(source, links):
+    for name, rest, is_found in _names(source, links):
         for link in links.passed(name):
-            yield replace(source, pattern=link, below=None, excludes=())
+            yield replace(source, pattern=link, below=None, excludes=(), is_found=is_found)
         actual = links.resolve(name)
         if actual is not None and actual != name:
-            yield replace(source, pattern="/".join(part for part in (actual, rest) if part))
+            pattern = "/".join(part for part in (actual, rest) if part)
+            yield replace(source, pattern=pattern, is_found=is_found)
 
 
-def _names(source: Source, links: Links) -> Iterator[tuple[str, str]]:
-    """Yield the names that the builder looks up for this source, each with the pattern that is left below it."""
+def _names(source: Source, links: Links) -> Iterator[tuple[str, str, bool]]:
+    """Yield the names that the builder looks up for this source.
+
+    Each comes with the pattern that is left below it, and whether the source's pattern found it.
+    """
     if not source.is_glob:
-        yield source.pattern, ""
+        yield source.pattern, "", source.is_found
         return
     parts = source.pattern.split("/")
     literal = next(index for index, part in enumerate(parts) if is_glob(part))
     start, rest = "/".join(parts[:literal]), "/".join(parts[literal:])
-    yield start, rest
+    yield start, rest, False
     actual = links.resolve(start)
     selector = Selector(replace(source, pattern="/".join(part for part in (actual or "", rest) if part), excludes=()))
     for link in links.targets:
         if selector.root_of(link) == link:
-            yield link, ""
+            yield link, "", True

@@ -77,7 +77,7 @@ class _Viewer:
 
     def needs(self, path: str, source: Source) -> bool:
         """Return whether something looks at the file as this source brings it, or misses it when it is gone."""
-        is_named = not source.is_glob and source.pattern == path
+        is_named = source.pattern == path and not source.is_glob and not source.is_found
         if is_named or source.kind is SourceKind.BIND or path in self.lost:
             return True
         instruction = (source.stage, source.line)
@@ -141,4 +141,9 @@ def _all(system: FileSystem) -> Iterator[File]:
 
 
 def _entries(files: Iterable[File]) -> set[tuple[int, int, str]]:
-    return {(*file.entered, file.origin) for file in files if file.entered is not None and file.origin is not None}
+    """Return the files, and the links that led to them, with the instruction that took them from the context."""
+    found = set()
+    for file in files:
+        if file.entered is not None and file.origin is not None:
+            found.update((*file.entered, path) for path in (file.origin, *file.by))
+    return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from devloop.core.file_systems import ContextFiles, File, FileSystem, is_within
-from devloop.core.patterns import is_glob
+from devloop.core.patterns import Glob, is_glob
 from devloop.core.sources import Selector, Source, SourceKind
 from devloop.core.stages import Copy, CopySource, MakeDirectory, Operation, Run, Stage, Unknown
 
@@ -271,8 +271,11 @@ def may_lead_through_link(source: CopySource, origin: FileSystem) -> bool:
     links = origin.links()
     if not links:
         return False
-    start = f"/{_literal_start(source.pattern)}"
-    return any(is_within(start, link) or (start != f"/{source.pattern}" and is_within(link, start)) for link in links)
+    if not is_glob(source.pattern):
+        return origin.leads_through_link(f"/{source.pattern}")
+    glob = Glob(source.pattern)
+    depth = source.pattern.count("/")
+    return any(link.count("/") <= depth + 1 and glob.may_match_below(link[1:]) for link in links)
 
 
 def _selector(source: CopySource, operation: Copy) -> Selector:

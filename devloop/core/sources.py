@@ -34,6 +34,7 @@ class Source:
         stage: The stage that it stands in.
         below: With `--parents`, the pattern that selects below `pattern`; None without it.
         excludes: The patterns of `--exclude`.
+        is_found: Whether a pattern of the file found it, so that nothing misses it when it is gone.
     """
 
     pattern: str
@@ -43,6 +44,7 @@ class Source:
     stage: int = 0
     below: str | None = None
     excludes: tuple[str, ...] = ()
+    is_found: bool = False
 
     @property
     def is_glob(self) -> bool:

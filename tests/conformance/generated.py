@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from devloop.core.patterns import IgnoreRules
+from devloop.errors import InputErrors
 from tests.conformance.project import Project
 
 _FILES: Final = (
@@ -26,6 +28,7 @@ _LINKS: Final = {
     "lib/self": ("self", "other"),
     "docs/lib": ("../lib/x", "../src/lib"),
 }
+_BROKEN: Final = ("dangling", "lib/self", "out")
 _TOP: Final = ("/", "/w/", "/w", ".", "./", "x", "x/", "../y/", "/w/deep/er", "/w/deep/er/", "/w/a.txt", "/w/.", "..", "/w//v/")
 # What runs gives another result each time, so that it shows whether the builder runs it again.
 _LOOK: Final = "RUN mkdir -p /sums && cat /proc/sys/kernel/random/uuid >> /sums/sum"
@@ -72,6 +75,8 @@ class _Maker:
 
     def _links(self) -> dict[str, str]:
         names = self.chance.sample(sorted(_LINKS), self.chance.randint(1, 3))
+        if self.chance.random() < 0.7:
+            names = [name for name in names if name not in _BROKEN]
         return {name: _LINKS[name][0] for name in names}
 
     def _archives(self) -> None:
@@ -149,7 +154,9 @@ class _Maker:
             place = self.chance.choice(("/w", "x", "/w/lib", "..", "/w/deep/er", "/x/y", ".", "y/z"))
             return self._with(f"{self._keyword('WORKDIR')} {{}}", place)
         if kind < 0.26:
-            return [self.chance.choice(("LABEL a=b c='d e'", 'CMD ["x", "y"]', "EXPOSE 80", "USER 1:1", "ENTRYPOINT run", "STOPSIGNAL 9", "VOLUME /vol"))]
+            user = "USER 1:1" if not self.running else "MAINTAINER me"
+            more = ("LABEL a=b c='d e'", 'CMD ["x", "y"]', "EXPOSE 80", "ENTRYPOINT run", "STOPSIGNAL 9", "VOLUME /vol")
+            return [self.chance.choice((user, *more))]
         if kind < 0.30:
             return [f"ONBUILD {line}" if number == 0 else line for number, line in enumerate(self._trigger(stage))]
         if kind < 0.50 and self.stages:
@@ -208,6 +215,7 @@ class _Maker:
         return lines
 
     def _documents(self, stage: _Stage) -> list[str]:
+        self.named.add("a.txt")
         place = self._place(stage, several=True)
         return self.chance.choice(
             (
@@ -224,6 +232,7 @@ class _Maker:
         mounts += [f"--mount=type=bind,source={folder},target=/m" for folder in sorted(folders)]
         mounts += [f"--mount=from={stage.name},target=/m" for stage in self.stages]
         chosen = self.chance.choice(("", *mounts))
+        self.named |= {folder for folder in folders if f"source={folder}," in chosen}
         return _LOOK.replace("RUN", f"RUN {chosen}".rstrip())
 
     # --- words ------------------------------------------------------------------------------------------------------
@@ -231,7 +240,7 @@ class _Maker:
     def _source(self) -> str:
         """Return a source as it is after expansion: a path or a pattern, spelled in one of many ways."""
         chance = self.chance
-        links = [link for link in self.links if link not in {"dangling", "lib/self"} or chance.random() < 0.1]
+        links = [link for link in self.links if link not in _BROKEN or chance.random() < 0.1]
         path = chance.choice([*self.files, *self.folders, *links, *self.archives, *links, *self.archives])
         self.named.add(path)
         parts = path.split("/")
@@ -310,7 +319,7 @@ class _Maker:
             lambda: (f"{text}.bak", f"${{{name}%.bak}}"),
             lambda: (f"{start}@@{end}", f"${{{name}/@@/}}"),
             lambda: (f"@{start}@{end}@", f"${{{name}//@/}}"),
-            lambda: (start, f"\"${{{name}}}{end}\""),
+            lambda: (start, f'"${{{name}}}{end}"'),
             lambda: (start, f"\"${{{name}}}\"'{end}'"),
             lambda: (None, f"${{{name}:-${{{name}:-{text}}}}}"),
             lambda: (text, f"${{NOTHING:-${name}}}"),
@@ -375,12 +384,21 @@ class _Maker:
         return found
 
     def _rules(self) -> str:
+        # What is named and ignored makes the builder refuse the project, which tells little if it is done often.
+        tries = [self._some_rules() for _ in range(10)]
+        return next((each for each in tries[:-1] if self._lets_pass(each)), tries[-1])
+
+    def _lets_pass(self, text: str) -> bool:
+        try:
+            return not any(map(IgnoreRules.parse(text).excludes, self.named))
+        except InputErrors:
+            return False
+
+    def _some_rules(self) -> str:
         chance = self.chance
         rules = []
         for _ in range(chance.randint(1, 4)):
-            known = (*self.files, *self.links, *self.folders, *self.archives)
-            # What is named and ignored makes the builder refuse the project, which tells little.
-            path = chance.choice([path for path in known if path not in self.named or chance.random() < 0.2] or known)
+            path = chance.choice((*self.files, *self.links, *self.folders, *self.archives))
             parts = path.split("/")
             if chance.random() < 0.5:
                 parts = parts[: chance.randint(1, len(parts))]

@@ -121,7 +121,8 @@ class Judge:
             case.refused = True
             if understood and not refused.misses_something:
                 case.disagreements.append(f"the builder alone refuses it: {refused}")
-            if (missed := refused.missed) and any(path == missed or path.startswith(f"{missed}/") for path in sent):
+            missed = refused.missed
+            if missed in sent and understood and any(each.pattern == missed for each in project.facts.sources):
                 case.disagreements.append(f"{missed} is there for devloop, not for the builder: {refused}")
             return
         if not understood:
@@ -167,8 +168,14 @@ class Judge:
         except RefusedError:
             answers = [self._id_of(build) for build in builds]
         for (case, path), image in zip(wanted, answers, strict=True):
-            if image == case.image == self._id_of(Build(project=case.project, gone=(path,))):
+            if image == case.image and not self._is_missed(case, path):
                 case.disagreements.append(f"{path} is an input for devloop, but does not change the image")
+
+    def _is_missed(self, case: Case, path: str) -> bool:
+        """Return whether the builder notices when a file is gone."""
+        if path in case.project.absent:
+            return False
+        return self._id_of(Build(project=case.project, gone=(path,))) != case.image
 
     def _id_of(self, build: Build) -> str:
         try:

@@ -1,10 +1,14 @@
 """Projects for the judge: a build context with a Dockerfile, as values, and on disk."""
 
+import functools
+import json
+import subprocess
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from devloop.core.archives import HEAD, may_be_archive
+from devloop.core.build_bases import base_config
 from devloop.core.dockerfile import BaseConfig, BuildFacts, build_facts, parse
 from devloop.core.patterns import IgnoreRules
 from devloop.errors import InputErrors
@@ -52,9 +56,12 @@ class Project:
     @property
     def facts(self) -> BuildFacts:
         """What devloop knows of it, the links of the context followed."""
-        text = self.dockerfile
         found = build_facts(
-            parse(text), target=self.target, build_args=self.args, bases=self.bases, contexts=tuple(self.contexts)
+            parse(self.dockerfile),
+            target=self.target,
+            build_args=self.args,
+            bases={"busybox": _inspected("busybox"), **self.bases},
+            contexts=tuple(self.contexts),
         )
         return found.following(self.links)
 
@@ -142,3 +149,9 @@ def _place(root: Path, path: str) -> Path:
     found = root / path
     found.parent.mkdir(parents=True, exist_ok=True)
     return found
+
+
+@functools.cache
+def _inspected(image: str) -> BaseConfig:
+    done = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=True)
+    return base_config(json.loads(done.stdout)[0])

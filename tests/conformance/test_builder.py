@@ -14,7 +14,7 @@ import pytest
 
 from devloop.core.dockerfile import land
 from tests.conformance.generated import generate, generate_ignored
-from tests.conformance.judge import Build, Judge, RefusedError
+from tests.conformance.judge import Build, Judge
 from tests.conformance.project import Project
 from tests.conformance.projects import PROJECTS, TRIGGER
 
