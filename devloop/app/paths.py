@@ -141,7 +141,13 @@ class _Path:
         return [f"a change of {_some(paths)} {effect}" for effect, paths in effects.items()]
 
     def _effect_of(self, node: Node, path: str, landed: tuple[str, ...] | None) -> str:
-        """Return what a change of a file leads to, without the destination where that is `landed` or does not matter."""
+        """Return what a change of a file leads to.
+
+        Args:
+            node: The image.
+            path: The file.
+            landed: Where it is in the image, which is not told again; None where destinations do not matter.
+        """
         placement = self._graph.placements.get(node.id)
         built = f"means a new image{self._after(node)}"
         if placement is None:
@@ -155,7 +161,8 @@ class _Path:
             return f"{built} ({placement.why_not(RelPath(path), files)})"
         if not placed:
             return "does nothing: a sync ignores it"
-        return f"is copied into running containers{self._copied(placement, path, () if landed in {None, placed} else placed)}"
+        elsewhere = () if landed in {None, placed} else placed
+        return f"is copied into running containers{self._copied(placement, path, elsewhere)}"
 
     def _copied(self, placement: Placement, path: str, placed: tuple[str, ...]) -> str:
         source = next((each for each in placement.sources if each.covers(path)), None)
