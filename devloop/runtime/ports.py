@@ -7,6 +7,7 @@ are cancellable; a cancelled call leaves no process, connection or half-written 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from anyio.abc import ByteStream, ObjectReceiveStream
@@ -32,6 +33,7 @@ __all__ = [
     "ContainerTarget",
     "Delivery",
     "Devfile",
+    "Entry",
     "ExecExit",
     "ExecOutput",
     "ExecStream",
@@ -92,6 +94,14 @@ def every_file(_path: RelPath) -> bool:
     return True
 
 
+class Entry(StrEnum):
+    """What a name in a folder stands for."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    LINK = "link"
+
+
 class Files(Protocol):
     """The project's files. Synchronous: the runtime calls it in a worker thread.
 
@@ -108,6 +118,15 @@ class Files(Protocol):
 
     def is_directory(self, path: RelPath) -> bool:
         """Return whether the path is a directory (links followed)."""
+
+    def link_target(self, path: RelPath) -> str | None:
+        """Return where a symbolic link leads, as it is written; None for what is none."""
+
+    def entries(self, folder: RelPath) -> Mapping[str, Entry]:
+        """Return what stands in a folder, by name; nothing where there is no folder."""
+
+    def head(self, path: RelPath) -> bytes | None:
+        """Return the first bytes of a file (links followed), enough to tell an archive; None where there is none."""
 
     def scan(
         self,

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devloop.adapters.files import DiskFiles, stat_cache
+from devloop.core.archives import HEAD
 from devloop.core.digests import ABSENT
 from devloop.errors import InputError
 from devloop.model import RelPath
-from devloop.runtime.ports import Files
+from devloop.runtime.ports import Entry, Files
 from tests.fakes.files import FakeFiles
 
 
@@ -84,6 +85,31 @@ Both = tuple[Tree, Files]
 
 
 # --- every implementation ------------------------------------------------------------------------------------
+
+
+def test_a_link_tells_where_it_leads_as_it_is_written(both: tuple[Tree, Files]) -> None:
+    tree, files = both
+    tree.write("d/a", "x")
+    tree.link("l", "d/../d/a")
+    assert [files.link_target(path) for path in paths("l", "d", "d/a", "nothing")] == ["d/../d/a", None, None, None]
+
+
+def test_the_entries_of_a_folder_are_told_by_kind(both: tuple[Tree, Files]) -> None:
+    tree, files = both
+    tree.write("d/a", "x")
+    tree.write("d/e/f", "x")
+    tree.link("d/l", "nowhere")
+    assert files.entries(RelPath("d")) == {"a": Entry.FILE, "e": Entry.FOLDER, "l": Entry.LINK}
+    assert files.entries(RelPath(".")) == {"d": Entry.FOLDER}
+    assert files.entries(RelPath("nothing")) == {}
+
+
+def test_the_head_of_a_file_is_its_first_bytes(both: tuple[Tree, Files]) -> None:
+    tree, files = both
+    tree.write("d/a", b"\xff" * 1000)
+    tree.link("d/l", "a")
+    heads = [files.head(path) for path in paths("d/a", "d/l", "d", "nothing")]
+    assert heads == [b"\xff" * HEAD, b"\xff" * HEAD, None, None]
 
 
 def test_a_scan_finds_every_file_below_a_directory(both: Both) -> None:

@@ -1,13 +1,14 @@
 """A project's files in memory."""
 
 import posixpath
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from devloop.core import digests
+from devloop.core.archives import HEAD
 from devloop.errors import InputError, Where
 from devloop.model import Digest, RelPath
-from devloop.runtime.ports import every_file
+from devloop.runtime.ports import Entry, every_file
 
 __all__ = ["FakeFiles", "Stored"]
 
@@ -72,6 +73,24 @@ class FakeFiles:
 
     def is_directory(self, path: RelPath) -> bool:
         return path in ("", ".") or any(name.startswith(f"{path}/") for name in self.stored)
+
+    def link_target(self, path: RelPath) -> str | None:
+        return self.stored[path].target if path in self.stored else None
+
+    def entries(self, folder: RelPath) -> Mapping[str, Entry]:
+        prefix = "" if folder in ("", ".") else f"{folder}/"
+        found: dict[str, Entry] = {}
+        for path, stored in self.stored.items():
+            if path.startswith(prefix) and not path.startswith("../"):
+                name, slash, _ = path.removeprefix(prefix).partition("/")
+                found[name] = Entry.FOLDER if slash else Entry.FILE if stored.target is None else Entry.LINK
+        return found
+
+    def head(self, path: RelPath) -> bytes | None:
+        stored = self.stored.get(path)
+        if stored is not None and stored.target is not None:
+            return self.head(RelPath(posixpath.normpath(posixpath.join(posixpath.dirname(path), stored.target))))
+        return None if stored is None else stored.data[:HEAD]
 
     def scan(
         self,

@@ -6,7 +6,7 @@ threads run.
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -15,10 +15,11 @@ from devloop.adapters.files import stat_cache
 from devloop.adapters.files.hashing import Hashed, Unknown, hash_all, hash_one
 from devloop.adapters.files.stat_cache import Record, identity
 from devloop.core import digests
+from devloop.core.archives import HEAD
 from devloop.core.names import from_system, to_system
 from devloop.errors import InputError, Where
 from devloop.model import Digest, RelPath
-from devloop.runtime.ports import every_file
+from devloop.runtime.ports import Entry, every_file
 
 __all__ = ["DiskFiles"]
 
@@ -66,6 +67,27 @@ class DiskFiles:
     def is_directory(self, path: RelPath) -> bool:
         """Return whether the path is a directory (links followed)."""
         return Path(self._absolute(path)).is_dir()
+
+    def link_target(self, path: RelPath) -> str | None:
+        """Return where a symbolic link leads, as it is written; None for what is none."""
+        with suppress(OSError):
+            return from_system(str(Path(self._absolute(path)).readlink()))
+        return None
+
+    def entries(self, folder: RelPath) -> Mapping[str, Entry]:
+        """Return what stands in a folder, by name; nothing where there is no folder."""
+        with suppress(OSError), os.scandir(self._absolute(folder)) as found:
+            return {from_system(each.name): _kind(each) for each in found}
+        return {}
+
+    def head(self, path: RelPath) -> bytes | None:
+        """Return the first bytes of a file (links followed), enough to tell an archive; None where there is none."""
+        absolute = Path(self._absolute(path))
+        with suppress(OSError):
+            if absolute.is_file():
+                with absolute.open("rb") as file:
+                    return file.read(HEAD)
+        return None
 
     def scan(self, directory: RelPath, keep: Keep, wanted: Keep = every_file) -> dict[RelPath, Digest]:
         """Return the digest of every wanted file below `directory`, without the sub-directories that are not kept.
@@ -201,6 +223,12 @@ class _LinkTest:
         if directory not in self._known:
             self._known[directory] = Path(self._absolute(directory)).is_symlink()
         return self._known[directory]
+
+
+def _kind(entry: os.DirEntry[str]) -> Entry:
+    if entry.is_symlink():
+        return Entry.LINK
+    return Entry.FOLDER if entry.is_dir(follow_symlinks=False) else Entry.FILE
 
 
 def _walk(prefix: str, directory: str, keep: Keep) -> Iterator[tuple[RelPath, os.DirEntry[str]]]:
