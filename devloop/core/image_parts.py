@@ -17,6 +17,7 @@ Keys = Mapping[str, str]
 """The key of each part: `repository`, and where there are such `registry`, `tag`, `digest`."""
 
 _PROMETHEUS: Final = "monitoring.coreos.com"
+_TRIPLE: Final = ("repository", "image", "version")
 _SUFFIXES: Final = ("Repository", "_repository", "-repository", "Repo", "Name", "_name", "-name", "")
 
 
@@ -31,11 +32,11 @@ def under_image(parts: Mapping[str, Any]) -> Keys | None:
 
 def beside(parts: Mapping[str, Any], group: str) -> Iterator[Keys]:
     """Yield the keys of the references that the mapping of an API group has in keys beside one another."""
-    if all(isinstance(parts.get(key), str) and parts[key] for key in ("repository", "image", "version")):
+    if "repository" in parts and all(isinstance(parts.get(key), str) and parts[key] for key in _TRIPLE):
         yield {"registry": "repository", "repository": "image", "tag": "version"}
         return
     for key, value in parts.items():
-        if not isinstance(value, str) or not value:
+        if not ("mage" in key or key == "repository") or not isinstance(value, str) or not value:
             continue
         if group == _PROMETHEUS and key in ("baseImage", "image"):
             if key == "baseImage":

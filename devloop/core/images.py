@@ -185,7 +185,8 @@ def _walk(value: Any, pointer: Pointer, group: str) -> Iterator[_Found]:
             yield from _in_mapping(value, pointer, group)
         case list():
             for position, part in enumerate(value):
-                yield from _walk(part, (*pointer, position), group)
+                if isinstance(part, dict | list):
+                    yield from _walk(part, (*pointer, position), group)
         case _:
             return
 
@@ -202,6 +203,9 @@ def _in_mapping(value: Mapping[str, Any], pointer: Pointer, group: str) -> Itera
             yield from _in_annotations(part, at)
         elif key in _NEVER_INSIDE or key in taken or (not pointer and key == "status"):
             continue
+        elif "mage" not in key:
+            if isinstance(part, dict | list):
+                yield from _walk(part, at, group)
         elif _IMAGES_KEY.match(key):
             yield from _in_images(part, at, group)
         elif _IMAGE_KEY.match(key):

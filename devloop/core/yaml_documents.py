@@ -88,7 +88,7 @@ def _json_documents(text: str, places: Places) -> tuple[YamlDocument, ...]:
             value, end = decoder.raw_decode(text, begin)
         except (ValueError, RecursionError):
             return ()
-        found.extend(_json_document(text[begin:end], value, replace(places, begin=begin)))
+        found.extend(_json_document(text[begin:end], value, replace(places, begin=begin, agrees=False)))
         begin = _after_space(text, end)
     return tuple(found)
 
@@ -148,25 +148,26 @@ class _Reader:
                 node = self._node(next(self.events), depth=0)
                 yield YamlDocument(value=node.value, mark=node.mark)
 
-    def _node(self, event: Any, *, depth: int) -> _Node:
+    def _node(self, event: Any, *, depth: int, key: int | None = None) -> _Node:
+        """Return the value that an event begins; `key` is where its key begins."""
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event)
+            return self._alias(event, key)
         if event.anchor is not None:
             self.anchors[event.anchor] = None
         if depth > _MAX_DEPTH:
             raise self.places.error(event, f"nested more than {_MAX_DEPTH} levels deep")
         match event:
             case yaml.ScalarEvent():
-                node = _Node(self._scalar(event), self._mark(event, _NOWHERE), 1)
+                node = _Node(self._scalar(event), self.places.mark(event, _NOWHERE, key), 1)
             case yaml.SequenceStartEvent():
-                node = self._sequence(event, depth=depth)
+                node = self._sequence(event, depth, key)
             case _:
-                node = self._mapping(event, depth=depth)
+                node = self._mapping(event, depth, key)
         if event.anchor is not None:
             self.anchors[event.anchor] = node
         return node
 
-    def _alias(self, event: Any) -> _Node:
+    def _alias(self, event: Any, key: int | None) -> _Node:
         if event.anchor not in self.anchors:
             message = f"the alias `*{event.anchor}` has no anchor `&{event.anchor}` before it"
             raise self.places.error(event, message)
@@ -176,15 +177,16 @@ class _Reader:
         self.repeated += node.size
         if self.repeated > _MAX_REPEATED:
             raise self.places.error(event, f"more than {_MAX_REPEATED:,} values when its aliases are written out")
-        return node._replace(mark=node.mark._replace(alias=self.places.span(event)))
+        return node._replace(mark=node.mark._replace(alias=self.places.mark(event, _NOWHERE, None).span, key=key))
 
-    def _sequence(self, start: Any, *, depth: int) -> _Node:
+    def _sequence(self, start: Any, depth: int, key: int | None) -> _Node:
         self._check_tag(start, "tag:yaml.org,2002:seq")
         items = [self._node(event, depth=depth + 1) for event in self._until(yaml.SequenceEndEvent)]
         parts: dict[str | int, Mark] = {position: item.mark for position, item in enumerate(items)}
-        return _Node([item.value for item in items], self._mark(start, parts), 1 + sum(item.size for item in items))
+        mark = self.places.mark(start, parts, key)
+        return _Node([item.value for item in items], mark, 1 + sum(item.size for item in items))
 
-    def _mapping(self, start: Any, *, depth: int) -> _Node:
+    def _mapping(self, start: Any, depth: int, at: int | None) -> _Node:
         self._check_tag(start, "tag:yaml.org,2002:map")
         own: dict[str, _Node] = {}
         merged: dict[str, _Node] = {}
@@ -192,17 +194,15 @@ class _Reader:
             if _is_merge(event):
                 self._merge(merged, event, depth=depth)
                 continue
-            begin = self.places.at(event.start_mark.index)[2]
-            key = self._key(event, self._node(event, depth=depth + 1).value)
+            key = self._key(event, depth)
             if key in own:
                 first, _, _ = self.places.at_offset(own[key].mark.key or 0)
                 raise self.places.error(event, f"the key `{key}` is written twice, first on line {first}")
-            node = self._node(next(self.events), depth=depth + 1)
-            own[key] = node._replace(mark=node.mark._replace(key=begin))
-        merged.update(own)
-        parts: dict[str | int, Mark] = {key: node.mark for key, node in merged.items()}
-        value = {key: node.value for key, node in merged.items()}
-        return _Node(value, self._mark(start, parts), 1 + sum(node.size for node in merged.values()))
+            own[key] = self._node(next(self.events), depth=depth + 1, key=self.places.begin_of(event))
+        nodes = {**merged, **own} if merged else own
+        parts: dict[str | int, Mark] = {key: node.mark for key, node in nodes.items()}
+        value = {key: node.value for key, node in nodes.items()}
+        return _Node(value, self.places.mark(start, parts, at), 1 + sum(node.size for node in nodes.values()))
 
     def _merge(self, merged: dict[str, _Node], key: Any, *, depth: int) -> None:
         source = self._node(next(self.events), depth=depth + 1)
@@ -226,8 +226,10 @@ class _Reader:
         except ScalarError as error:
             raise self.places.error(event, str(error)) from None
 
-    def _key(self, event: Any, value: Any) -> str:
+    def _key(self, event: Any, depth: int) -> str:
         """Return a key as JSON has it: `kubectl` turns numbers and truth values into text."""
+        is_simple = isinstance(event, yaml.ScalarEvent) and event.anchor is None
+        value = self._scalar(event) if is_simple else self._node(event, depth=depth + 1).value
         match value:
             case str():
                 return value
@@ -243,10 +245,6 @@ class _Reader:
     def _check_tag(self, event: Any, expected: str) -> None:
         if event.tag not in (None, "!", expected):
             raise self.places.error(event, f"the tag `{shown(event.tag)}` is not known here")
-
-    def _mark(self, event: Any, parts: Mapping[str | int, Mark]) -> Mark:
-        line, column, begin = self.places.at(event.start_mark.index)
-        return Mark(line, column, parts, Span(begin, self.places.at(event.end_mark.index)[2]))
 
 
 def _size(value: Any) -> int:

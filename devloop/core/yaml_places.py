@@ -64,6 +64,9 @@ class YamlError(Exception):
         self.hint = hint
 
 
+_OTHER_BREAKS = re.compile("\r(?!\n)|[\x85\u2028\u2029]")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
     """Turns the parser's positions into offsets, lines and columns of the text.
@@ -73,18 +76,21 @@ class Places:
     Attributes:
         begin: The offset of the parser's position 0.
         lines: The offsets at which lines begin.
+        agrees: Whether the parser counts lines and columns alike.
         shrunk: Positions at which the parser was given one character for a surrogate pair's twelve.
     """
 
     begin: int
     lines: tuple[int, ...]
+    agrees: bool = False
     shrunk: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, text: str, *, begin: int) -> "Places":
         """Return the places of what begins at `begin` in the text; a byte order mark takes no column."""
         first = 1 if text.startswith("\ufeff") else 0
-        return cls(begin=begin, lines=(first, *(found.end() for found in re.finditer("\n", text))))
+        lines = (first, *(found.end() for found in re.finditer("\n", text)))
+        return cls(begin=begin, lines=lines, agrees=begin == first and not _OTHER_BREAKS.search(text))
 
     def at(self, position: int) -> tuple[int, int, int]:
         """Return line and column from 1, and the offset."""
@@ -95,9 +101,18 @@ class Places:
         line = max(bisect_right(self.lines, offset), 1)
         return line, max(offset - self.lines[line - 1], 0) + 1, offset
 
-    def span(self, event: Any) -> Span:
-        """Return where an event's text stands."""
-        return Span(self.at(event.start_mark.index)[2], self.at(event.end_mark.index)[2])
+    def mark(self, event: Any, parts: Mapping[str | int, Mark], key: int | None) -> Mark:
+        """Return where what an event begins stands."""
+        start, end = event.start_mark, event.end_mark
+        if self.agrees:
+            span = Span(start.index + self.begin, end.index + self.begin)
+            return Mark(start.line + 1, start.column + 1, parts, span, None, key)
+        line, column, begin = self.at(start.index)
+        return Mark(line, column, parts, Span(begin, self.at(end.index)[2]), None, key)
+
+    def begin_of(self, event: Any) -> int:
+        """Return the offset at which an event's text begins."""
+        return self.at(event.start_mark.index)[2] if self.shrunk else int(event.start_mark.index) + self.begin
 
     def error(self, event: Any, message: str) -> YamlError:
         """Return the error for what begins where the event does."""
