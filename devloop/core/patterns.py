@@ -111,7 +111,8 @@ class IgnoreRules:
             try:
                 rules.extend(_rule(written.removesuffix("\r"), line))
             except PatternError as error:
-                where = Where(path=path, line=line, text=written.strip())
+                column = len(written) - len(written.lstrip()) + 1
+                where = Where(path=path, line=line, column=column, text=written.strip())
                 hint = "a backslash before `[`, `*` or `?` takes the character as it is"
                 errors.append(InputError(f"malformed pattern `{written.strip()}`: {error}", where=where, hint=hint))
         if errors:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from devloop.core.template_environment import LINES, Environment, Files, Load, place_of_chunk
-from devloop.core.template_errors import explained, line_of, not_defined, not_found, syntax_error
+from devloop.core.template_errors import explained, not_defined, not_found, place_of, syntax_error
 from devloop.core.template_facts import Include, TemplateFacts, VariableUse, survey
 from devloop.errors import InputError, InputErrors, Where
 
@@ -117,11 +117,11 @@ class _Check:
             return
         for use in known.required:
             if provided is not None and use.name not in provided:
-                where = Where(path=path, line=use.line, text=line_of(text, use.line))
+                where = place_of(text, path, use.line, use.name)
                 self._add(path, use.name, *not_defined(use.name, self.names, self.names), where, chain)
         for include in known.includes:
             if include.name is not None:
-                where = Where(path=path, line=include.line, text=line_of(text, include.line))
+                where = place_of(text, path, include.line, include.name)
                 self._include(include, include.name, path, provided, (where, *chain))
 
     def _include(

@@ -20,7 +20,7 @@ from devloop.errors import InputError, Where
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["explained", "line_of", "not_defined", "not_found", "syntax_error"]
+__all__ = ["explained", "not_defined", "not_found", "place_of", "syntax_error"]
 
 
 def explained(error: Exception, path: str, environment: Environment, variables: Mapping[str, Any]) -> InputError:
@@ -37,8 +37,10 @@ def explained(error: Exception, path: str, environment: Environment, variables: 
         name = error.name or path
         return syntax_error(error, name, files.text(name) or "", tuple(_places(error, files)))
     where, *chain = [*_places(error, files)] or [Where(path=path)]
+    word = ""
     match error:
         case UndefinedError(args=[UndefinedText() as text, *_]):
+            word = str(text.undefined._undefined_name)  # noqa: SLF001 - Jinja keeps it nowhere else
             message, hint = _undefined(text, where, {*variables, *environment.globals}, variables)
         case TemplateNotFound():
             names = getattr(error, "templates", None) or [error.name or ""]
@@ -48,6 +50,7 @@ def explained(error: Exception, path: str, environment: Environment, variables: 
         case _:
             detail = f": {error}" if str(error) else ""
             message, hint = f"the template fails here: {type(error).__name__}{detail}", None
+    where = place_of(files.text(where.path) or "", where.path, where.line, word)
     return InputError(message, where=where, hint=hint, chain=chain)
 
 
@@ -59,15 +62,36 @@ def _places(error: Exception, files: Files) -> Iterator[Where]:
         if place := frame_place(trace.tb_frame, trace.tb_lineno):
             key = (place.path, place.line)
             found.pop(key, None)
-            found[key] = replace(place, text=line_of(files.text(place.path) or "", place.line))
+            found[key] = replace(place, text=_line(files.text(place.path) or "", place.line).strip() or None)
         trace = trace.tb_next
     return reversed(found.values())
 
 
-def line_of(text: str, number: int | None) -> str | None:
-    """Return a line of a template by its number, as Jinja counts, without the space around it."""
+def place_of(text: str, path: str, number: int | None, word: str = "") -> Where:
+    """Return the place of a mistake in a line of a template, of which Jinja tells no more than the number.
+
+    Args:
+        text: The template.
+        path: Its path.
+        number: The line, as Jinja counts; None for the whole file.
+        word: What it is about. The column is that of the word in the first expression that has it, or else that of the
+            first expression.
+    """
+    line = _line(text, number)
+    if not line.strip():
+        return Where(path=path, line=number)
+    opening = _OPENING.search(line)
+    start = opening.start() if opening else len(line) - len(line.lstrip())
+    found = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)").search(line, start) if word else None
+    return Where(path=path, line=number, column=(found.start() if found else start) + 1, text=line.strip())
+
+
+_OPENING = re.compile(r"\{[{%#]")
+
+
+def _line(text: str, number: int | None) -> str:
     lines = re.split(r"\r\n|\r|\n", text)
-    return lines[number - 1].strip() if number is not None and 0 < number <= len(lines) else None
+    return lines[number - 1] if number is not None and 0 < number <= len(lines) else ""
 
 
 def _undefined(
@@ -140,7 +164,7 @@ def syntax_error(error: Exception, path: str, text: str, chain: Sequence[Where] 
             line, message = None, "nested too deeply"
         case _:
             line, message = None, f"this is not a template: {error}"
-    where = Where(path=path, line=line, text=line_of(text, line))
+    where = place_of(text, path, line)
     return InputError(f"template syntax: {message}", where=where, hint=hint, chain=chain)
 
 

@@ -101,7 +101,7 @@ def test_malformed_patterns_are_reported_together_with_their_lines() -> None:
     with pytest.raises(InputErrors) as caught:
         IgnoreRules.parse("a[\nok\n!\nb\\\n", path="api/.dockerignore")
     places = [str(error.where) for error in caught.value.errors]
-    assert places == ["api/.dockerignore:1", "api/.dockerignore:3", "api/.dockerignore:4"]
+    assert places == ["api/.dockerignore:1:1", "api/.dockerignore:3:1", "api/.dockerignore:4:1"]
 
 
 def test_a_star_of_a_source_matches_dot_files_and_stays_in_its_directory() -> None:

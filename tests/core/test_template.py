@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devloop.core.template import Rendered, mistakes, render
-from devloop.errors import InputError
+from devloop.errors import InputError, Where
 
 _MAIN = "k8s/main.j2"
 
@@ -41,7 +41,12 @@ def _error(text: str, files: Mapping[str, str] | None = None, **variables: Any) 
 
 
 def _place(error: InputError) -> str:
-    return str(error.where)
+    assert error.where is not None
+    return _line(error.where)
+
+
+def _line(where: Where) -> str:
+    return f"{where.path}:{where.line}"
 
 
 # --- what comes out ----------------------------------------------------------------------------------------
@@ -204,19 +209,19 @@ def test_whatever_fails_in_a_template_has_its_place(text: str, message: str) -> 
     files = {"k8s/m.j2": "{% macro f() %}{% endmacro %}", "k8s/self.j2": "{% include 'self.j2' %}"}
     error = _error(f"\n\n{text}", files)
     assert message in error.message
-    assert "k8s/main.j2:3" in [_place(error), *map(str, error.chain)]
+    assert "k8s/main.j2:3" in [_place(error), *map(_line, error.chain)]
 
 
 def test_a_mistake_in_an_included_file_names_that_file_and_who_includes_it() -> None:
     files = {"k8s/a.j2": "\n{% include 'b.j2' %}", "k8s/b.j2": "x\n{{ zzz }}\n"}
     error = _error("{% include 'a.j2' %}", files)
-    assert [_place(error), *map(str, error.chain)] == ["k8s/b.j2:2", "k8s/a.j2:2", "k8s/main.j2:1"]
+    assert [_place(error), *map(_line, error.chain)] == ["k8s/b.j2:2", "k8s/a.j2:2", "k8s/main.j2:1"]
 
 
 def test_a_syntax_error_in_an_included_file_names_that_file_and_who_includes_it() -> None:
     error = _error("\n{% include 'a.j2' %}", {"k8s/a.j2": "x\n{% nope %}\n"})
     assert error.message == "template syntax: encountered unknown tag `nope`"
-    assert [_place(error), *map(str, error.chain)] == ["k8s/a.j2:2", "k8s/main.j2:2"]
+    assert [_place(error), *map(_line, error.chain)] == ["k8s/a.j2:2", "k8s/main.j2:2"]
 
 
 def test_an_unknown_filter_or_test_gets_a_suggestion() -> None:
@@ -262,7 +267,7 @@ def test_mistakes_that_reading_a_file_raises_pass_through() -> None:
 
 def _mistakes(text: str, files: Mapping[str, str] | None = None) -> list[str]:
     found = mistakes(_MAIN, _VARIABLES.keys(), {_MAIN: text, **(files or {})}.get)
-    return [f"{error.where}: {error.message}" for error in found]
+    return [f"{_place(error)}: {error.message}" for error in found]
 
 
 def test_all_mistakes_that_the_text_shows_are_told_together() -> None:
@@ -283,7 +288,7 @@ def test_all_mistakes_that_the_text_shows_are_told_together() -> None:
 def test_a_mistake_in_an_included_file_has_the_chain_and_a_suggestion() -> None:
     files = {_MAIN: "\n{% include 'a.j2' %}", "k8s/a.j2": "{{ replica }}"}
     (error,) = mistakes(_MAIN, ["replicas"], files.get)
-    assert (error.hint, list(map(str, error.chain))) == ("did you mean `replicas`?", ["k8s/main.j2:2"])
+    assert (error.hint, list(map(_line, error.chain))) == ("did you mean `replicas`?", ["k8s/main.j2:2"])
 
 
 def test_what_the_including_template_sets_is_no_mistake_of_the_included_one() -> None:
@@ -354,3 +359,22 @@ def test_any_template_renders_or_is_an_input_error(text: str) -> None:
     else:
         return
     assert mistake.where is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("a: {{ zzz }}", 7),
+        ("zzz: {{ value.deep or zzz }}", 23),
+        ("a: {{ api.zzz }}", 11),
+        ("a: {{ }}", 4),
+        ("  {% include 'zzz' %}", 15),
+        ("  {% include name %}", 3),
+        ("  {% if %}", 3),
+    ],
+)
+def test_a_mistake_has_the_column_of_what_it_is_about(text: str, column: int) -> None:
+    variables = {"api": {"image": "x"}, "value": {"deep": 0}, "name": "nothing"}
+    (error, *_) = mistakes("main.j2", variables, {"main.j2": text}.get) or [_error(text, **variables)]
+    assert error.where is not None
+    assert (error.where.line, error.where.column) == (1, column)
