@@ -18,6 +18,7 @@ from devloop.core.build_stage import Problem, StageReader
 from devloop.core.dockerfile_model import Dockerfile, Instruction
 from devloop.core.dockerfile_syntax import parse_trigger
 from devloop.core.expansion import ExpansionError, Lexer
+from devloop.core.sources import Source
 from devloop.core.stages import Stage
 from devloop.errors import InputError, InputErrors, Where
 
@@ -241,12 +242,14 @@ class _Reading:
         )
         if stage.replaced:
             reader.bases.append(BaseUse(reference=stage.name or "", line=stage.start.line, via="FROM"))
+            reader.read_all_of(stage.name or "", stage.start)
             return reader
         if stage.base is not None:
             reader.stages.add(stage.base)
         elif stage.reference != "scratch":
             use = BaseUse(reference=stage.reference, line=stage.start.line, via="FROM", platform=stage.platform)
             reader.bases.append(use)
+            reader.read_all_of(stage.reference, stage.start)
         for name in sorted(stage.used):
             for consumed in sorted(self.globals.consumes.get(name, ())):
                 reader.consumed[consumed] = self.globals.declared[consumed][0]
@@ -300,6 +303,7 @@ class _Reading:
             target=self.stages[chosen].label,
             bases=tuple(use for each in readers for use in each.bases),
             sources=tuple(source for each in readers for source in each.sources),
+            elsewhere=_by_name(found for each in readers for found in each.elsewhere),
             arguments=self._arguments(readers),
             unused=self._unused(),
             secrets=tuple(dict.fromkeys(secret for each in readers for secret in each.secrets)),
@@ -359,3 +363,10 @@ class _Reading:
             needs = " ".join(place[needed] for needed in sorted(reader.stages))
             lines += [stage.start.canonical, f"# needs {needs}", *reader.recipe]
         return tuple(lines)
+
+
+def _by_name(found: Iterable[tuple[str, Source]]) -> dict[str, tuple[Source, ...]]:
+    named: dict[str, tuple[Source, ...]] = {}
+    for name, source in found:
+        named[name] = (*named.get(name, ()), source)
+    return named

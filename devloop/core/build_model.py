@@ -97,6 +97,7 @@ class BuildFacts:
         target: The name of the stage that is built, or its index.
         bases: The images from outside that the build needs.
         sources: What it reads of the context.
+        elsewhere: What it reads of images and named contexts, by the name as written.
         arguments: The build arguments that it can depend on.
         unused: Build arguments that were given and that no instruction of the file declares.
         secrets: The ids of the secrets that it mounts.
@@ -112,6 +113,7 @@ class BuildFacts:
     target: str
     bases: tuple[BaseUse, ...]
     sources: tuple[Source, ...]
+    elsewhere: Mapping[str, tuple[Source, ...]] = field(hash=False)
     arguments: tuple[Argument, ...]
     unused: tuple[str, ...]
     secrets: tuple[str, ...]

@@ -47,6 +47,7 @@ class StageReader:
         find_stage: Returns the index of the stage that a `--from` names, or None; raises Problem when it comes late.
         operations: What the stage does to its file system.
         sources: What it reads of the context.
+        elsewhere: What it reads of images and named contexts, each with the name.
         bases: The images from outside that it copies from or mounts.
         stages: The other stages that it copies from or mounts.
         consumed: The build arguments that it depends on, with the line.
@@ -60,6 +61,7 @@ class StageReader:
     find_stage: Callable[[str, bool], int | None]
     operations: list[Operation] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    elsewhere: list[tuple[str, Source]] = field(default_factory=list)
     bases: list[BaseUse] = field(default_factory=list)
     stages: set[int] = field(default_factory=set)
     consumed: dict[str, int] = field(default_factory=dict)
@@ -197,18 +199,28 @@ class StageReader:
             if source is None:
                 instead = "every file counts as an input" if copy.from_context else "every path may be meant"
                 self._doubt("the source", value, instruction, instead)
-            if copy.from_context:
-                self.sources.append(
-                    Source(
-                        pattern=source.pattern if source else "",
-                        below=source.below if source else None,
-                        kind=kind,
-                        line=instruction.line,
-                        instruction=instruction.text.strip(),
-                        excludes=copy.excludes if source else (),
-                        stage=self.index,
-                    )
+            if copy.stage is None:
+                read = Source(
+                    pattern=source.pattern if source else "",
+                    below=source.below if source else None,
+                    kind=kind,
+                    line=instruction.line,
+                    instruction=instruction.text.strip(),
+                    excludes=copy.excludes if source else (),
+                    stage=self.index,
                 )
+                self._note_source(copy.image, read)
+
+    def _note_source(self, image: str | None, source: Source) -> None:
+        if image is None:
+            self.sources.append(source)
+        else:
+            self.elsewhere.append((image, source))
+
+    def read_all_of(self, name: str, start: Instruction) -> None:
+        """Note that the stage starts from all of an image or named context."""
+        kind, text = SourceKind.COPY, start.text.strip()
+        self.elsewhere.append((name, Source(pattern="", kind=kind, line=start.line, instruction=text, stage=self.index)))
 
     def _copy_source(self, value: Value, instruction: Instruction) -> CopySource | None:
         if value.doubtful:
@@ -296,23 +308,25 @@ class StageReader:
                 raise Problem(f"unknown type of mount `{other}`", "the types are bind, cache, secret, ssh and tmpfs")
         source = values.get("source", Value(text=""))
         if origin:
-            stage, _ = self._from(origin, instruction, by_index=False)
-            return None if stage is None else (stage, "" if source.doubtful else context_path(source.text))
-        self._bind(source, instruction)
+            stage, image = self._from(origin, instruction, by_index=False)
+            if stage is not None:
+                return stage, "" if source.doubtful else context_path(source.text)
+            self._bind(source, instruction, image)
+            return None
+        self._bind(source, instruction, None)
         return None
 
-    def _bind(self, source: Value, instruction: Instruction) -> None:
+    def _bind(self, source: Value, instruction: Instruction, image: str | None) -> None:
         if source.doubtful:
             self._doubt("the source of the mount", source, instruction, "every file counts as an input")
-        self.sources.append(
-            Source(
-                pattern="" if source.doubtful else context_path(source.text),
-                kind=SourceKind.BIND,
-                line=instruction.line,
-                stage=self.index,
-                instruction=instruction.text.strip(),
-            )
+        read = Source(
+            pattern="" if source.doubtful else context_path(source.text),
+            kind=SourceKind.BIND,
+            line=instruction.line,
+            stage=self.index,
+            instruction=instruction.text.strip(),
         )
+        self._note_source(image, read)
 
 
 def _document(word: str) -> str | None:

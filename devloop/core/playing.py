@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from devloop.core.file_systems import ContextFiles, File, FileSystem, is_within
+from devloop.core.file_systems import ContextFiles, File, FileSystem
 from devloop.core.patterns import Glob, is_glob
 from devloop.core.sources import Selector, Source, SourceKind
 from devloop.core.stages import Copy, CopySource, MakeDirectory, Operation, Run, Stage, Unknown
@@ -127,6 +127,8 @@ class _Copying:
             if file is not None:
                 if taken.files:
                     self._put_file(posixpath.basename(taken.root), file)
+                    below = [found for found in taken.files if found[0] != taken.root]
+                    self._lose(below, f"whether `/{taken.root}` is a directory is not known")
             else:
                 self._put_directory(taken)
         if isinstance(self.origin, ContextFiles) and not self.origin.is_listed:
@@ -183,10 +185,10 @@ class _Copying:
                 self._put(destination, file)
             case None:
                 self.system.doubt(inside, self._unknown(f"line {operation.line} may replace it"))
+                # Whichever of the two it is, what stood there before may be gone or not.
+                self.system.doubt(destination, self._unknown(f"line {operation.line} may replace it"), below=True)
                 if isinstance(self.system.nodes.get(destination), File):
-                    # Whichever of the two it is, what stood there before may be gone or not.
                     self._lose([(name, file)], f"whether `{destination}` is a directory is not known")
-                    self.system.doubt(destination, self._unknown(f"line {operation.line} may replace it"))
                 else:
                     self._put(destination, file, inside=inside)
 
@@ -201,9 +203,12 @@ class _Copying:
 
     def _doubt_everywhere(self, names: Iterable[str]) -> None:
         """Note that files of these names, which go nobody knows where, may have replaced others of the same name."""
-        ends = {posixpath.basename(name): f"/{name}" for name in names}
+        ends: dict[str, tuple[str, ...]] = {}
+        for name in names:
+            last = posixpath.basename(name)
+            ends[last] = (*ends.get(last, ()), f"/{name}")
         why = self._unknown(f"line {self.operation.line} may replace it")
-        for path in [path for path in self.system.nodes if path.endswith(ends.get(posixpath.basename(path), "//"))]:
+        for path in [path for path in self.system.nodes if path.endswith(ends.get(posixpath.basename(path), ()))]:
             self.system.doubt(path, why)
 
     def _put(self, path: str, file: File, inside: str | None = None) -> None:
