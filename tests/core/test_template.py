@@ -374,7 +374,7 @@ def test_any_template_renders_or_is_an_input_error(text: str) -> None:
     ],
 )
 def test_a_mistake_has_the_column_of_what_it_is_about(text: str, column: int) -> None:
-    variables = {"api": {"image": "x"}, "value": {"deep": 0}, "name": "nothing"}
+    variables: dict[str, Any] = {"api": {"image": "x"}, "value": {"deep": 0}, "name": "nothing"}
     (error, *_) = mistakes("main.j2", variables, {"main.j2": text}.get) or [_error(text, **variables)]
     assert error.where is not None
     assert (error.where.line, error.where.column) == (1, column)
