@@ -19,10 +19,12 @@ from devloop.errors import InputError, Where
 from devloop.model import (
     CheckSpec,
     CopyRule,
+    HelmSource,
     IgnoreRule,
     ImagePath,
     ImageSpec,
     Kind,
+    KustomizeSource,
     NodeId,
     PullRule,
     RestartRule,
@@ -44,9 +46,11 @@ __all__ = [
     "check",
     "collecting",
     "copy",
+    "helm",
     "ignore",
     "image",
     "include",
+    "kustomize",
     "project",
     "pull",
     "restart",
@@ -467,16 +471,16 @@ def image(
 
 
 def service(
-    *manifests: str,
+    *manifests: str | KustomizeSource | HelmSource,
     name: str | None = None,
     ports: Mapping[int, int | str] | None = None,
     images: ImagePaths | None = None,
 ) -> Callable[[Callable[P, Variables]], DeclaredService[P, Variables]]:
-    """Declare a service; the function returns further variables for its templates, or nothing.
+    """Declare a service; the function returns further variables for its templates, values for its charts, or nothing.
 
     Args:
         manifests: Manifest files, relative to the devfile. Files that end in `.j2` are templates: every argument of the
-            function is a variable there under its own name.
+            function is a variable there under its own name. `kustomize(…)` and `helm(…)` stand beside them.
         name: The node's name, instead of the function's.
         ports: Local port to the service's port (number or name). Left out, the ports that the manifests' Services
             declare are forwarded; `{}` forwards none.
@@ -498,6 +502,62 @@ def service(
         return _declare(DeclaredService[P, Variables], Kind.SERVICE, function, name, spec)
 
     return declare
+
+
+def kustomize(folder: str, *, arguments: str | Sequence[str] = ()) -> KustomizeSource:
+    """Let kustomize render manifests of a service: `@service(kustomize("k8s/overlays/dev"))`.
+
+    `kustomize` does it where it is installed, else `kubectl kustomize`.
+
+    Args:
+        folder: The folder with the kustomization, relative to the devfile.
+        arguments: Further arguments for kustomize, for example `--enable-helm`.
+    """
+    return KustomizeSource(folder=folder, arguments=_texts(arguments))
+
+
+def helm(
+    chart: str,
+    *,
+    values: str | Sequence[str] = (),
+    release: str | None = None,
+    files: Mapping[str, str] | None = None,
+    crds: bool = True,
+    hooks: bool = True,
+    kube_version: str | None = None,
+    api_versions: str | Sequence[str] = (),
+    repository: str | None = None,
+    version: str | None = None,
+) -> HelmSource:
+    """Let Helm render manifests of a service: `@service(helm("charts/api", values="dev.yaml"))`.
+
+    What the service's function returns are values too, above those of all files. No release is made: the objects are
+    deployed like any others.
+
+    Args:
+        chart: The chart's folder or archive, relative to the devfile, or its name in a repository (`oci://…`).
+        values: Values files, relative to the devfile; later ones win.
+        release: The release's name; left out, the service's.
+        files: Values taken from files, as `--set-file` takes them: the value's name to the file.
+        crds: Whether the chart's resource definitions are deployed with it.
+        hooks: Whether its install and upgrade hooks are deployed, like any other objects; its tests never are.
+        kube_version: The version of Kubernetes that the chart is told of; left out, Helm's own idea of it.
+        api_versions: API versions that the chart is told of, besides those that Helm knows.
+        repository: The address of the repository that has the chart; such a chart is not watched.
+        version: The chart's version in its repository.
+    """
+    return HelmSource(
+        chart=chart,
+        values=_texts(values),
+        release=release,
+        files=dict(files or {}),
+        crds=crds,
+        hooks=hooks,
+        kube_version=kube_version,
+        api_versions=_texts(api_versions),
+        repository=repository,
+        version=version,
+    )
 
 
 @overload

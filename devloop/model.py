@@ -16,11 +16,13 @@ __all__ = [
     "Document",
     "FileChange",
     "ForwardRule",
+    "HelmSource",
     "IgnoreRule",
     "ImagePath",
     "ImageRef",
     "ImageSpec",
     "Kind",
+    "KustomizeSource",
     "NodeId",
     "ObjectKey",
     "PullRule",
@@ -162,16 +164,63 @@ class ImagePath:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KustomizeSource:
+    """Manifests that kustomize renders; `devloop.kustomize` makes it.
+
+    Attributes:
+        folder: The folder with the kustomization, relative to the devfile's folder.
+        arguments: Further arguments for kustomize.
+    """
+
+    folder: str
+    arguments: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HelmSource:
+    """Manifests that Helm renders; `devloop.helm` makes it. Paths are relative to the devfile's folder.
+
+    Attributes:
+        chart: The chart's folder or archive, or its name in a repository.
+        values: Values files; later ones win.
+        release: The release's name; None for the node's.
+        files: Values taken from files: the value's name to the file.
+        crds: Whether the chart's resource definitions are deployed with it.
+        hooks: Whether its install and upgrade hooks are deployed like other objects.
+        kube_version: The version of Kubernetes that the chart is told of; None for Helm's own.
+        api_versions: API versions that the chart is told of, besides Helm's own.
+        repository: The address of the repository that has the chart.
+        version: The chart's version in its repository.
+    """
+
+    chart: str
+    values: Sequence[str] = ()
+    release: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    crds: bool = True
+    hooks: bool = True
+    kube_version: str | None = None
+    api_versions: Sequence[str] = ()
+    repository: str | None = None
+    version: str | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the chart comes from a repository."""
+        return self.repository is not None or "://" in self.chart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """What `@service` was given.
 
     Attributes:
-        manifests: Manifest files, relative to the devfile's folder; `.j2` files are templates.
+        manifests: Manifest files, relative to the devfile's folder (`.j2` files are templates), and what tools render.
         ports: Local port to the Service's (or container's) port, by number or name.
         images: Further places where its manifests name images.
     """
 
-    manifests: Sequence[str]
+    manifests: Sequence[str | KustomizeSource | HelmSource]
     ports: Mapping[int, int | str] | None = None
     images: Sequence[ImagePath] = ()
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from devloop.adapters.devfile import PythonDevfile
 from devloop.adapters.files import DiskFiles
+from devloop.adapters.rendering import ToolRenderer
 from devloop.adapters.watch import FileWatcher
 from devloop.app.options import UP, find_devfile
 from devloop.app.planning import Planned, planned
@@ -31,10 +32,12 @@ from devloop.core.plan import Due, Mode, assume, plan
 from devloop.core.state import Observed, State
 from devloop.core.trace import Result
 from devloop.errors import InputErrors
-from devloop.model import Kind, NodeId, RelPath
+from devloop.model import Kind, NodeId
+from devloop.runtime.definitions import Definitions
 from devloop.runtime.discover import Project, discover
 from devloop.runtime.observe import Observation, Observer
 from devloop.runtime.render import manifests_of, with_images
+from devloop.runtime.renderings import Renderings
 from devloop.runtime.tools import handles, references
 
 __all__ = ["LoadedProject", "Planned", "load"]
@@ -64,20 +67,21 @@ def load(
     files = DiskFiles(devfile.root, Path(os.devnull))  # which cannot be written to: nothing is remembered between tests
     given = {name: str(value) for name, value in (settings or {}).items()}
 
+    renderings = Renderings(ToolRenderer(devfile.root, None), root=str(devfile.root), namespace=_NAMESPACE)
+
     def read() -> Project:
         return discover(
             devfile,
             files,
-            root=str(devfile.root),
+            renderings,
             given=given,
             environment=environment or {},
-            namespace=_NAMESPACE,
         )
 
-    observation = Observer(read, files, FileWatcher(devfile.root)).look_now()
+    observation = Observer(read, files, FileWatcher(devfile.root), renderings).look_now()
     if observation.mistakes:
         raise InputErrors(observation.mistakes)
-    return LoadedProject(devfile.root, observation, files)
+    return LoadedProject(devfile.root, observation, files, renderings)
 
 
 class LoadedProject:
@@ -89,12 +93,13 @@ class LoadedProject:
         graph: The nodes, in order of dependency.
     """
 
-    def __init__(self, root: Path, observation: Observation, files: DiskFiles) -> None:
+    def __init__(self, root: Path, observation: Observation, files: DiskFiles, renderings: Renderings) -> None:
         self.root = root
         self.project = observation.project
         self.graph: Graph = observation.graph
         self._observation = observation
         self._files = files
+        self._renderings = renderings
 
     @property
     def settings(self) -> dict[str, object]:
@@ -144,7 +149,9 @@ class LoadedProject:
             for ref in [(images or {}).get(each.id.name) or _reference(each.detail)]
         }
         arguments = handles(node, self.graph, results)
-        rendered = manifests_of(node, arguments, read=lambda path: self._files.read(RelPath(path)), root=str(self.root))
+        rendered = self._renderings.complete(
+            lambda: manifests_of(node, arguments, read=Definitions(self._files), renderings=self._renderings)
+        )
         final = with_images(rendered, references(self.graph, results))
         return [copy.deepcopy(dict(manifest.document)) for manifest in final]
 

@@ -5,12 +5,13 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from devloop.core.pulling import Ledger
 from devloop.core.trace import Inputs, Result, Trace
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, Digest, Kind, NodeId, RelPath
@@ -54,7 +55,8 @@ class FileStore:
             traces = {**images.get("traces", {}), **place.get("traces", {})}
             return Saved(
                 traces={_node(key): _trace(value) for key, value in traces.items()},
-                held={ContainerTarget(**each["target"]): _files(each["files"]) for each in place.get("held", ())},
+                held=_by_target(place.get("held", ())),
+                ledger=Ledger(agreed=_files(place.get("agreed", {})), seen=_by_target(place.get("seen", ()))),
                 decisions=place.get("decisions", {}),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -67,7 +69,9 @@ class FileStore:
         self._place.write(
             {
                 "traces": {str(node): each for node, each in traces.items() if node.kind is not Kind.IMAGE},
-                "held": [{"target": asdict(target), "files": files} for target, files in saved.held.items()],
+                "held": _plain_by_target(saved.held),
+                "agreed": dict(saved.ledger.agreed),
+                "seen": _plain_by_target(saved.ledger.seen),
                 "decisions": saved.decisions,
             }
         )
@@ -134,6 +138,7 @@ def _plain(trace: Trace) -> dict[str, Any]:
         "recipe": dict(inputs.recipe),
         "files": dict(inputs.files),
         "results": {str(node): digest for node, digest in inputs.results.items()},
+        "sources": {name: dict(files) for name, files in inputs.sources.items()},
         "digest": trace.result.digest,
         "ref": trace.result.ref,
     }
@@ -144,12 +149,21 @@ def _trace(data: Mapping[str, Any]) -> Trace:
         recipe={name: Digest(digest) for name, digest in data["recipe"].items()},
         files=_files(data["files"]),
         results={_node(key): Digest(digest) for key, digest in data["results"].items()},
+        sources={name: _files(files) for name, files in data.get("sources", {}).items()},
     )
     return Trace(inputs=inputs, result=Result(digest=Digest(data["digest"]), ref=data["ref"]))
 
 
 def _files(data: Mapping[str, str]) -> dict[RelPath, Digest]:
     return {RelPath(path): Digest(digest) for path, digest in data.items()}
+
+
+def _by_target(data: Iterable[Mapping[str, Any]]) -> dict[ContainerTarget, Mapping[RelPath, Digest]]:
+    return {ContainerTarget(**each["target"]): _files(each["files"]) for each in data}
+
+
+def _plain_by_target(found: Mapping[ContainerTarget, Mapping[RelPath, Digest]]) -> list[dict[str, Any]]:
+    return [{"target": asdict(target), "files": dict(files)} for target, files in found.items()]
 
 
 def _node(key: str) -> NodeId:

@@ -258,6 +258,7 @@ class Session(AsyncContextManagerMixin):
             files=workspace.files,
             emit=bus.emit,
             builder=builder,
+            renderings=workspace.renderings(place.namespace),
             patience=options.timeout if options.mode.once else 0.0,
             persistent=not options.mode.once,
             no_cache=options.no_cache,
@@ -280,7 +281,7 @@ class Session(AsyncContextManagerMixin):
         saved = await to_thread.run_sync(around.store.load)
         self.journal.remember(saved.decisions)
         traces = await self._still_there(saved.traces, tools)
-        state = State(mode=options.mode, traces=traces, held=saved.held)
+        state = State(mode=options.mode, traces=traces, held=saved.held, ledger=saved.ledger)
         return Loop(state, workspace.observer(place.namespace), tools, around, bus)
 
     async def _still_there(self, traces: Mapping[NodeId, Trace], tools: Tools) -> Mapping[NodeId, Trace]:

@@ -93,8 +93,8 @@ def _definitions(graph: Graph, changed: Sequence[str]) -> dict[NodeId, set[str]]
     paths = {posixpath.normpath(path) for path in changed}
     found: dict[NodeId, set[str]] = {}
     for node in graph.nodes.values():
-        for name in node.recipe:
-            if name in paths:
+        for name in node.definitions:
+            if _named(name, paths):
                 found.setdefault(node.id, set()).add(name)
     return found
 

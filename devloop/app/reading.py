@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from devloop.app.paths import path_row
 from devloop.app.places import Places
 from devloop.app.planning import planned
 from devloop.app.workspace import Place, Workspace, place_of
-from devloop.core.graph import Graph, ImageDetail
+from devloop.core.graph import Graph, ImageDetail, Node
 from devloop.core.manifest import Manifest
 from devloop.core.names import from_system
 from devloop.core.plan import Mode
@@ -23,7 +24,8 @@ from devloop.core.state import State
 from devloop.core.trace import Result, file_of
 from devloop.errors import InputError, InputErrors
 from devloop.events import Problem
-from devloop.model import Kind, NodeId, RelPath
+from devloop.model import Kind, NodeId
+from devloop.runtime.definitions import Definitions
 from devloop.runtime.observe import Observation
 from devloop.runtime.ports import Saved
 from devloop.runtime.render import PLACEHOLDER_TAG, manifests_of, with_images
@@ -51,6 +53,7 @@ class Reading:
         self._options = options
         self._observation: Observation | None = None
         self._saved = Saved()
+        self._namespace = ""
 
     async def open(self) -> "Reading":
         """Read the project.
@@ -63,6 +66,7 @@ class Reading:
             raise InputErrors(loaded.errors)
         place = place_of(self._options, loaded.project)
         self._saved = self._load(place)
+        self._namespace = place.namespace
         self._observation = await self._workspace.look(place.namespace)
         return self
 
@@ -178,15 +182,17 @@ class Reading:
         }
         found: list[Manifest] = []
         for node in self.graph.of_kind(Kind.SERVICE):
-            manifests = manifests_of(
-                node,
-                handles(node, self.graph, results),
-                read=lambda path: self._workspace.files.read(RelPath(path)),
-                root=str(self._workspace.root),
+            manifests = self._workspace.renderings(self._namespace).complete(
+                partial(self._manifests_of, node, handles(node, self.graph, results))
             )
             found.extend(with_images(manifests, _with_placeholders(self.graph, results)))
         unbuilt = [node.id.name for node in self.graph.of_kind(Kind.IMAGE) if node.id not in results]
         return tuple(found), unbuilt
+
+    def _manifests_of(self, node: Node, arguments: Mapping[str, object]) -> tuple[Manifest, ...]:
+        workspace = self._workspace
+        read = Definitions(workspace.files)
+        return manifests_of(node, arguments, read=read, renderings=workspace.renderings(self._namespace))
 
 
 def _with_placeholders(graph: Graph, results: Mapping[NodeId, Result]) -> Mapping[NodeId, Any]:

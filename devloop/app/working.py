@@ -174,7 +174,7 @@ async def deployed(options: Options, *, strict: bool = False) -> AsyncIterator[D
     place = place_of(options, loaded.project)
     if place.problem is not None:
         raise place.problem
-    project = await to_thread.run_sync(workspace.discover(place.namespace))
+    project = await to_thread.run_sync(workspace.project, place.namespace)
     wanted = frozenset(_service(project, name) for name in options.nodes)
     async with KubeCluster.open(
         project=workspace.name(loaded.project),

@@ -9,6 +9,7 @@ from pathlib import Path
 from devloop.adapters.devfile import PythonDevfile
 from devloop.adapters.files import DiskFiles
 from devloop.adapters.kube.config import read_contexts
+from devloop.adapters.rendering import ToolRenderer
 from devloop.adapters.state import FileStore, state_directory
 from devloop.adapters.watch import FileWatcher
 from devloop.app.options import Options, find_devfile
@@ -21,6 +22,7 @@ from devloop.model import NodeId
 from devloop.runtime.discover import Project, discover
 from devloop.runtime.observe import Observation, Observer
 from devloop.runtime.ports import Loaded
+from devloop.runtime.renderings import Renderings, UnrenderedError
 
 __all__ = ["Place", "Workspace", "place_of"]
 
@@ -74,6 +76,8 @@ class Workspace:
         self.state = state_directory(self.root)
         self.files = DiskFiles(self.root, self.state)
         self.watcher = FileWatcher(self.root)
+        self._renderer = ToolRenderer(self.root, self.state)
+        self._renderings: dict[str, Renderings] = {}
 
     def load(self) -> Loaded:
         """Return what the devfile declares, mistakes included."""
@@ -90,18 +94,35 @@ class Workspace:
 
     def observer(self, namespace: str) -> Observer:
         """Return the observer of the nodes that are asked for."""
-        return Observer(self.discover(namespace), self.files, self.watcher, self.narrow)
+        renderings = self.renderings(namespace)
+        return Observer(self.discover(namespace), self.files, self.watcher, renderings, self.narrow)
+
+    def renderings(self, namespace: str) -> Renderings:
+        """Return what tools render for a namespace."""
+        made = Renderings(self._renderer, root=str(self.root), namespace=namespace)
+        return self._renderings.setdefault(namespace, made)
 
     def discover(self, namespace: str) -> Callable[[], Project]:
         """Return what reads the project afresh."""
         return lambda: discover(
             self.devfile,
             self.files,
-            root=str(self.root),
+            self.renderings(namespace),
             given=self.options.settings,
             environment=os.environ,
-            namespace=namespace,
         )
+
+    def project(self, namespace: str) -> Project:
+        """Return the project as it is now, with all that tools render for it; to be called in a worker thread."""
+        read = self.discover(namespace)
+
+        def whole() -> Project:
+            project = read()
+            if project.unrendered:
+                raise UnrenderedError(project.unrendered)
+            return project
+
+        return self.renderings(namespace).complete(whole)
 
     def narrow(self, graph: Graph) -> Graph:
         """Return the graph of the nodes that are asked for.

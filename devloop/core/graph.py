@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
+from devloop.core.build_context import NamedContext
 from devloop.core.build_model import BuildFacts
 from devloop.core.manifest import Manifest
 from devloop.core.patterns import IgnoreRules
@@ -60,6 +61,9 @@ class ImageDetail:
         facts: What the Dockerfile says, or None for a custom builder.
         ignore: The context's .dockerignore, or for a custom builder the patterns of its inputs.
         bases: Base images, as the Dockerfile names them, that are nodes.
+        links: The symbolic links of the context that the build follows, with their targets.
+        archives: The files of the context that `ADD` names and may unpack.
+        contexts: The folders that the build reads beside its context.
     """
 
     repository: ImageRef
@@ -68,6 +72,9 @@ class ImageDetail:
     facts: BuildFacts | None
     ignore: IgnoreRules
     bases: Mapping[str, NodeId] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    archives: frozenset[str] = frozenset()
+    contexts: tuple[NamedContext, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +85,15 @@ class ServiceDetail:
         manifests: Its objects, rendered with placeholders for the images' references.
         facts: What they declare.
         images: The images that they use.
+        named: The files that tools render them from, each with the place that names it.
+        remote: What tools take from elsewhere, with the place that says so; a change of that cannot be known.
     """
 
     manifests: tuple[Manifest, ...]
     facts: ServiceFacts
     images: tuple[NodeId, ...]
+    named: Mapping[RelPath, Where] = field(default_factory=dict)
+    remote: Mapping[str, Where] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +126,7 @@ class Node:
         settings: Its other arguments, with their values.
         edges: What it needs, by argument and as inferred.
         recipe: The parts of its recipe, by digest.
+        sources: For parts of the recipe that tools render, the files they are rendered from.
         detail: What its files say; None when they have `problems`.
         problems: The mistakes in its files.
     """
@@ -125,8 +137,14 @@ class Node:
     settings: Mapping[str, object] = field(default_factory=dict)
     edges: tuple[Edge, ...] = ()
     recipe: Mapping[str, Digest] = field(default_factory=dict)
+    sources: Mapping[str, Mapping[RelPath, Digest]] = field(default_factory=dict)
     detail: Detail | None = None
     problems: tuple[InputError, ...] = ()
+
+    @property
+    def definitions(self) -> frozenset[str]:
+        """The names of its recipe's parts, and the files that tools render them from."""
+        return frozenset(self.recipe).union(*self.sources.values())
 
     @property
     def needs(self) -> tuple[NodeId, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from devloop.core.images import ImageUse, image_uses, replace_images, without_forced_pulls
-from devloop.core.objects import Manifest, Source, is_cluster_scoped, manifest_at, manifest_of
+from devloop.core.objects import TEMPLATE, Manifest, Source, is_cluster_scoped, manifest_at, manifest_of
 from devloop.core.order import waves
 from devloop.core.pod_templates import change, pick, template_pointer
 from devloop.core.workloads import ServiceFacts, facts
@@ -40,7 +40,12 @@ __all__ = [
 
 
 def parse(
-    text: str, *, path: str, rendered_from: str | None = None, origins: Sequence[Where | None] = ()
+    text: str,
+    *,
+    path: str,
+    rendered_from: str | None = None,
+    rendered_by: str = TEMPLATE,
+    origins: Sequence[Where | None] = (),
 ) -> tuple[Manifest, ...]:
     """Return the objects that `text` (YAML or JSON, several documents, Lists) declares, in order.
 
@@ -48,6 +53,7 @@ def parse(
         text: The manifest, already rendered.
         path: The file for messages.
         rendered_from: The template that rendered the text; messages then name it instead of `path`.
+        rendered_by: What rendered it, for messages.
         origins: The place that made each line of the text, as `Rendered.lines` of `core.template` gives it.
 
     Raises:
@@ -58,6 +64,7 @@ def parse(
         lines=text.split("\n"),
         rendered=rendered_from is not None,
         origins=origins,
+        by=rendered_by,
     )
     try:
         documents = parse_documents(text)

@@ -5,6 +5,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from devloop.core.image_places import ImagePlace
 from devloop.core.pod_templates import group_of
@@ -12,7 +13,10 @@ from devloop.core.yaml_documents import Mark, Pointer
 from devloop.errors import InputError, Where
 from devloop.model import Document, ObjectKey
 
-__all__ = ["Manifest", "Source", "is_cluster_scoped", "manifest_at", "manifest_of"]
+__all__ = ["TEMPLATE", "Manifest", "Source", "is_cluster_scoped", "manifest_at", "manifest_of"]
+
+TEMPLATE: Final = "the template"
+"""What renders manifests, unless a tool outside of devloop does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +28,14 @@ class Source:
         lines: The text by lines, for messages.
         rendered: Whether the file is a template, and the text what it rendered.
         origins: For rendered text, the place in a template that made each of its lines, where known.
+        by: What rendered it, for messages.
     """
 
     path: str
     lines: Sequence[str]
     rendered: bool = False
     origins: Sequence[Where | None] = ()
+    by: str = TEMPLATE
 
     def where(self, line: int | None, column: int | None) -> Where:
         """Return the place for a message: in the template's own lines where the text was rendered."""
@@ -48,7 +54,7 @@ class Source:
 
     def error_at(self, message: str, line: int | None, column: int | None, hint: str | None) -> InputError:
         """Return the error for a line and column of the text."""
-        suffix = f", in line {line} of what the template renders" if self.rendered and line else ""
+        suffix = f", in line {line} of what {self.by} renders" if self.rendered and line else ""
         return InputError(message + suffix, where=self.where(line, column), hint=hint)
 
 

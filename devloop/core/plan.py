@@ -248,7 +248,8 @@ def _inputs(situation: Situation, node: Node, steps: Mapping[NodeId, Step]) -> I
         restarting = sorted(str(image) for image in node.detail.images if _restarts(situation.graph, image))
         if restarting:
             recipe = {**recipe, "restart rules": digests.of_value(restarting)}
-    return Inputs(recipe=recipe, files=situation.files.get(node.id, {}), results=results)
+    files = situation.files.get(node.id, {})
+    return Inputs(recipe=recipe, files=files, results=results, sources=node.sources)
 
 
 def _restarts(graph: Graph, image: NodeId) -> bool:

@@ -4,7 +4,7 @@ A verifying trace in the sense of "Build systems à la carte" (Mokhov, Mitchell,
 date exactly when the digests of its inputs are those of its trace. Content decides, never time.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
@@ -28,18 +28,24 @@ class Inputs:
         recipe: The parts of the recipe by the name under which a person knows them (a Dockerfile, `build arguments`).
         files: The files.
         results: The results of the nodes that it depends on.
+        sources: For parts of the recipe that tools render, the files they are rendered from. They explain a change of
+            the part, and by themselves cause nothing: what is rendered decides.
     """
 
     recipe: Mapping[str, Digest] = field(default_factory=dict)
     files: Mapping[RelPath, Digest] = field(default_factory=dict)
     results: Mapping[NodeId, Digest] = field(default_factory=dict)
+    sources: Mapping[str, Mapping[RelPath, Digest]] = field(default_factory=dict, compare=False)
 
     def unsure_of(self, paths: frozenset[RelPath]) -> "Inputs":
         """Return these inputs with the files that changed under the run's hands marked as such."""
         if not paths:
             return self
-        recipe = {name: UNSURE if name in paths else digest for name, digest in self.recipe.items()}
-        files = dict.fromkeys(paths - self.recipe.keys(), UNSURE)
+        recipe = {
+            name: digest if name not in paths and paths.isdisjoint(self.sources.get(name, ())) else UNSURE
+            for name, digest in self.recipe.items()
+        }
+        files = dict.fromkeys(paths.difference(self.recipe, *self.sources.values()), UNSURE)
         return replace(self, recipe=recipe, files={**self.files, **files})
 
 
@@ -76,10 +82,9 @@ def reasons(trace: Trace | None, inputs: Inputs) -> tuple[str, ...]:
     if trace is None:
         return ("it has not been run yet",)
     old = trace.inputs
-    recipe = tuple(f"{name} changed" for name in sorted(_differing(old.recipe, inputs.recipe)))
-    files = tuple(_what_happened(path, old, inputs) for path in changed_files(old, inputs))
-    if len(files) > _SHOWN_FILES:
-        files = (*files[: _SHOWN_FILES - 1], f"{len(files) - _SHOWN_FILES + 1} more files changed")
+    parts = sorted(_differing(old.recipe, inputs.recipe))
+    recipe = tuple(reason for name in parts for reason in _why_part(name, old, inputs))
+    files = _shortened(_what_happened(path, old.files, inputs.files) for path in changed_files(old, inputs))
     results = tuple(f"{node} changed" for node in sorted(_differing(old.results, inputs.results)))
     return recipe + files + results
 
@@ -89,10 +94,24 @@ def file_of(reason: str) -> RelPath | None:
     return next((RelPath(reason.removesuffix(end)) for end in _HAPPENED if reason.endswith(end)), None)
 
 
-def _what_happened(path: RelPath, old: Inputs, new: Inputs) -> str:
-    if path not in old.files:
+def _why_part(name: str, old: Inputs, new: Inputs) -> tuple[str, ...]:
+    """Return what changed a part of the recipe: the files it is rendered from, where they are known to differ."""
+    before, after = old.sources.get(name, {}), new.sources.get(name, {})
+    files = sorted(_differing(before, after)) if before else ()
+    return (*_shortened(_what_happened(path, before, after) for path in files), f"{name} changed")
+
+
+def _shortened(reasons: Iterable[str]) -> tuple[str, ...]:
+    every = tuple(reasons)
+    if len(every) <= _SHOWN_FILES:
+        return every
+    return (*every[: _SHOWN_FILES - 1], f"{len(every) - _SHOWN_FILES + 1} more files changed")
+
+
+def _what_happened(path: RelPath, old: Mapping[RelPath, Digest], new: Mapping[RelPath, Digest]) -> str:
+    if path not in old:
         return path + _NEW
-    return path + (_CHANGED if path in new.files else _DELETED)
+    return path + (_CHANGED if path in new else _DELETED)
 
 
 def _differing(old: Mapping[_K, Digest], new: Mapping[_K, Digest]) -> Iterator[_K]:

@@ -11,9 +11,11 @@ from devloop.core.supervisor import ImageCommand, supervised
 from devloop.core.trace import Result
 from devloop.core.workloads import facts as service_facts
 from devloop.events import RunProgressed
-from devloop.model import NodeId, RelPath
+from devloop.model import NodeId
+from devloop.runtime.definitions import Definitions
 from devloop.runtime.ports import Applied
 from devloop.runtime.render import by_repository, image_named, manifests_of, with_images
+from devloop.runtime.renderings import UnrenderedError
 from devloop.runtime.tools import Done, Tools, handles, references
 
 __all__ = ["deploy", "final_manifests", "rendered"]
@@ -41,22 +43,24 @@ async def deploy(run: Run, node: Node, graph: Graph, tools: Tools) -> Done:
     return Done(result=result, summary=_summary(applied), changed=changed)
 
 
-def rendered(node: Node, graph: Graph, results: Mapping[NodeId, Result], tools: Tools) -> tuple[Manifest, ...]:
+async def rendered(node: Node, graph: Graph, results: Mapping[NodeId, Result], tools: Tools) -> tuple[Manifest, ...]:
     """Return the service's manifests with the references of the built images, as `devloop render` shows them."""
-    found = manifests_of(
-        node,
-        handles(node, graph, results),
-        read=lambda path: tools.files.read(RelPath(path)),
-        root=str(tools.root),
-    )
-    return with_images(found, references(graph, results))
+    arguments = handles(node, graph, results)
+    tools.renderings.retry()
+    while True:
+        try:
+            found = manifests_of(node, arguments, read=Definitions(tools.files), renderings=tools.renderings)
+        except UnrenderedError as missing:
+            await tools.renderings.fill(missing.requests)
+        else:
+            return with_images(found, references(graph, results))
 
 
 async def final_manifests(
     node: Node, graph: Graph, tools: Tools, results: Mapping[NodeId, Result]
 ) -> tuple[Manifest, ...]:
     """Return what is applied: the rendered manifests, and the supervisor around processes that a sync restarts."""
-    manifests = rendered(node, graph, results, tools)
+    manifests = await rendered(node, graph, results, tools)
     detail = node.detail
     assert isinstance(detail, ServiceDetail)
     known = references(graph, results)

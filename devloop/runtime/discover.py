@@ -28,6 +28,7 @@ from devloop.core.images import image_uses
 from devloop.core.landing import Landing, land
 from devloop.core.manifest import Manifest
 from devloop.core.object_needs import with_object_edges
+from devloop.core.objects import TEMPLATE
 from devloop.core.settings import Setting, resolve
 from devloop.core.syncing import Placement, patterns
 from devloop.core.workloads import facts as service_facts
@@ -54,6 +55,8 @@ from devloop.model import (
     TaskSpec,
 )
 from devloop.runtime import images
+from devloop.runtime.charts import recipe_name
+from devloop.runtime.definitions import Definitions, Tree
 from devloop.runtime.ports import Devfile, Files
 from devloop.runtime.render import (
     PLACEHOLDER_TAG,
@@ -62,10 +65,11 @@ from devloop.runtime.render import (
     image_named,
     image_places,
     in_folder,
-    manifests_of,
     placeholder_image,
+    rendered,
     service_handle,
 )
+from devloop.runtime.renderings import Renderings, Request, UnrenderedError
 from devloop.runtime.selection import below, inside
 from devloop.runtime.user_code import call
 
@@ -83,7 +87,9 @@ class Project:
         forwards: The local ports and where they lead.
         notes: Ports that gave way to another's.
         errors: Mistakes that concern the whole.
-        read: Every definition file that was read, with the digest of its text (`ABSENT`: it was looked for).
+        read: Every definition file that was read, with its digest (`ABSENT`: it was looked for).
+        trees: The folders of which every file counts: those of charts.
+        unrendered: What tools have to render before this is the whole project.
     """
 
     spec: ProjectSpec = field(default_factory=ProjectSpec)
@@ -93,6 +99,8 @@ class Project:
     notes: tuple[PortNote, ...] = ()
     errors: tuple[InputError, ...] = ()
     read: Mapping[RelPath, Digest] = field(default_factory=dict)
+    trees: Mapping[RelPath, Tree] = field(default_factory=dict)
+    unrendered: tuple[Request, ...] = ()
 
     @property
     def mistakes(self) -> tuple[InputError, ...]:
@@ -103,24 +111,22 @@ class Project:
 def discover(
     devfile: Devfile,
     files: Files,
+    renderings: Renderings,
     *,
-    root: str,
     given: Mapping[str, str],
     environment: Mapping[str, str],
-    namespace: str,
 ) -> Project:
     """Return the project as it is on disk now; never raises for mistakes in its files.
 
     Args:
         devfile: The project's devfile.
         files: The project's files.
-        root: The project's root, absolute.
+        renderings: What tools outside of devloop rendered.
         given: Settings given by `--set`.
         environment: The environment variables.
-        namespace: The namespace that objects without one go to.
     """
     loaded = devfile.load()
-    reader = _Reader(files)
+    reader = Definitions(files)
     reader.note(loaded.read)
     declarations, ill_placed = _with_project(loaded.declarations, loaded.project)
     bindings, errors = bind(declarations)
@@ -128,44 +134,18 @@ def discover(
     settings, mistakes = resolve(bindings.values(), given, environment)
     if errors := [*loaded.errors, *ill_placed, *errors, *misnamed, *mistakes]:
         return Project(spec=loaded.project, errors=tuple(errors), read=reader.read_so_far)
-    discovery = _Discovery(bindings, repositories, settings, reader, files, root, namespace)
+    discovery = _Discovery(bindings, repositories, settings, reader, files, renderings)
+    project = Project(spec=loaded.project, settings=settings, read=reader.read_so_far, trees=reader.trees)
     try:
         graph = discovery.graph()
-    except InputError as error:
-        return Project(spec=loaded.project, settings=settings, errors=(error,), read=reader.read_so_far)
-    try:
+        if discovery.unrendered:
+            return replace(project, unrendered=tuple(discovery.unrendered))
         forwards = settle(discovery.asked)
+    except InputError as error:
+        return replace(project, errors=(error,))
     except InputErrors as error:
-        return Project(spec=loaded.project, settings=settings, errors=error.errors, read=reader.read_so_far)
-    return Project(
-        spec=loaded.project,
-        graph=graph,
-        settings=settings,
-        forwards=forwards.rules,
-        notes=forwards.notes,
-        read=reader.read_so_far,
-    )
-
-
-class _Reader:
-    """Reads definition files and remembers what it read."""
-
-    def __init__(self, files: Files) -> None:
-        self._files = files
-        self.read_so_far: dict[RelPath, Digest] = {}
-
-    def __call__(self, path: str) -> str | None:
-        text = self._files.read(RelPath(path))
-        self.read_so_far[RelPath(path)] = digests.ABSENT if text is None else digests.of_text(text)
-        return text
-
-    def note(self, paths: Iterable[str]) -> None:
-        """Remember files that somebody else read."""
-        for path in paths:
-            try:
-                self(path)
-            except InputError:
-                self.read_so_far[RelPath(path)] = digests.ABSENT  # not text; whoever reads it knows why
+        return replace(project, errors=error.errors)
+    return replace(project, graph=graph, forwards=forwards.rules, notes=forwards.notes)
 
 
 class _Discovery:
@@ -176,10 +156,9 @@ class _Discovery:
         bindings: Mapping[NodeId, Binding],
         repositories: Mapping[NodeId, ImageRef],
         settings: Iterable[Setting],
-        read: _Reader,
+        read: Definitions,
         files: Files,
-        root: str,
-        namespace: str,
+        renderings: Renderings,
     ) -> None:
         self._bindings = bindings
         self._settings: dict[NodeId, dict[str, object]] = {}
@@ -187,14 +166,17 @@ class _Discovery:
             self._settings.setdefault(setting.node, {})[setting.name] = setting.value
         self._read = read
         self._files = files
-        self._root = root
-        self._namespace = namespace
+        self._renderings = renderings
+        self._root = renderings.root
+        self._namespace = renderings.namespace
         self._nodes: dict[NodeId, Node] = {}
         self._visiting: set[NodeId] = set()
         self._repositories = repositories
         self._named = by_repository(repositories)
         self._objects: dict[ObjectKey, tuple[NodeId, Manifest]] = {}
+        self._unfinished: set[NodeId] = set()
         self.asked: list[Asked] = []
+        self.unrendered: list[Request] = []
 
     def graph(self) -> Graph:
         """Return the graph of all nodes.
@@ -237,6 +219,10 @@ class _Discovery:
             return replace(node, problems=error.errors)
         except InputError as error:
             return replace(node, problems=(error,))
+        except UnrenderedError as error:
+            self._unfinished.add(node.id)
+            self.unrendered.extend(error.requests)
+            return node
 
     def _handles(self, node: Node) -> dict[str, object]:
         """Return the node's arguments with placeholders for what only a run can know."""
@@ -274,6 +260,9 @@ class _Discovery:
             facts=source.facts,
             ignore=source.ignore,
             bases=bases,
+            links=source.links,
+            archives=source.archives,
+            contexts=source.contexts,
         )
         recipe = _own_recipe(node) if images.is_custom(node.declaration) else source.recipe
         return replace(node, edges=tuple(edges), detail=detail, recipe=recipe)
@@ -291,7 +280,10 @@ class _Discovery:
     # --- services --------------------------------------------------------------------------------------------
 
     def _service(self, node: Node, spec: ServiceSpec) -> Node:
-        manifests = manifests_of(node, self._handles(node), read=self._read, root=self._root)
+        if not self._unfinished.isdisjoint(node.needs):
+            raise UnrenderedError(())  # what it would say of the others may be wrong still
+        made = rendered(node, self._handles(node), read=self._read, renderings=self._renderings)
+        manifests = made.manifests
         edges = list(node.edges)
         for manifest in manifests:
             for use in image_uses(manifest):
@@ -304,7 +296,7 @@ class _Discovery:
         facts = service_facts(manifests, namespace=self._namespace)
         by_file: dict[str, list[object]] = {}
         for manifest in manifests:
-            by_file.setdefault(manifest.where.path, []).append(manifest.document)
+            by_file.setdefault(_part_of(manifest), []).append(manifest.document)
         forwards = rules(node.id.name, spec.ports, facts, where=node.declaration.where)
         explicit = spec.ports is not None
         self.asked.append(Asked(service=node.id.name, rules=forwards, explicit=explicit, where=node.declaration.where))
@@ -312,7 +304,14 @@ class _Discovery:
         return replace(
             node,
             edges=tuple(edges),
-            detail=ServiceDetail(manifests=manifests, facts=facts, images=used),
+            detail=ServiceDetail(
+                manifests=manifests,
+                facts=facts,
+                images=used,
+                named={path: where for reads in made.reads.values() for path, where in reads.named.items()},
+                remote={text: where for reads in made.reads.values() for text, where in reads.remote.items()},
+            ),
+            sources={name: reads.files for name, reads in made.reads.items()},
             recipe={path: digests.of_value(documents) for path, documents in by_file.items()} | _paths_of(spec),
         )
 
@@ -415,6 +414,12 @@ def _with_project(
     ), ()
 
 
+def _part_of(manifest: Manifest) -> str:
+    """Return the part of the recipe that an object belongs to: its file, or all that a tool rendered at once."""
+    source = manifest.source
+    return manifest.where.path if source.by == TEMPLATE else recipe_name(source.path)
+
+
 def _paths_of(spec: ServiceSpec) -> dict[str, Digest]:
     paths = [(each.kind, each.path) for each in spec.images]
     return {"where its images are named": digests.of_value(paths)} if paths else {}
@@ -496,7 +501,12 @@ class Landings:
         if not below(path, context):
             return "it lies outside of the build context"
         if self._landing is None or (files is not self._files and files != self._files):
-            self._landing = land(facts, [inside(each, context) for each in files if below(each, context)])
+            self._landing = land(
+                facts,
+                [inside(each, context) for each in files if below(each, context)],
+                self._detail.links,
+                archives=self._detail.archives,
+            )
             self._files = files
         found = self._landing.of(inside(path, context))
         if found.unknown:

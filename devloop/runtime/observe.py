@@ -1,26 +1,32 @@
 """The observer: turns hints that files may have changed into observations of the project as it is on disk.
 
 It owns the table of digests and the last good form of each node. Named paths are hashed again; when a definition file
-(devfile, Dockerfile, template, manifest) changed, the project is discovered again. Nothing is run from here.
+(devfile, Dockerfile, template, manifest, chart) changed, the project is discovered again. What tools have to render for
+that is made beside it: until then the project stays as it was, and other files go on being seen.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 import anyio
-from anyio import to_thread
+from anyio import create_task_group, to_thread
 
-from devloop.core import digests
 from devloop.core.graph import Graph, Node
 from devloop.errors import InputError
 from devloop.model import Digest, NodeId, RelPath
+from devloop.runtime.aside import Aside
+from devloop.runtime.definitions import digest_of, tree_of
 from devloop.runtime.discover import Project
 from devloop.runtime.ports import Files, Hint, PathsHint, RescanHint, Watcher
+from devloop.runtime.renderings import Renderings, Request, UnrenderedError
 from devloop.runtime.selection import (
     FileTable,
     Readers,
     Selection,
+    below,
+    folders_of,
     keep_directory,
     lies_in,
     outermost,
@@ -80,6 +86,7 @@ class Observer:
         discover: Reads the project afresh; called in a worker thread.
         files: The project's files.
         watcher: Tells which of them may have changed.
+        renderings: Makes what reading the project asks for.
         narrow: Reduces a graph to the nodes that were asked for.
     """
 
@@ -88,21 +95,32 @@ class Observer:
         discover: Callable[[], Project],
         files: Files,
         watcher: Watcher,
+        renderings: Renderings,
         narrow: Callable[[Graph], Graph] = lambda graph: graph,
     ) -> None:
         self._discover = discover
         self._files = files
         self._watcher = watcher
+        self._renderings = renderings
         self._narrow = narrow
         self._known = _Known()
 
     async def look(self) -> Observation:
         """Return the project as it is now, without watching it."""
-        return await to_thread.run_sync(self.look_now)
+        await self._read()
+        return await to_thread.run_sync(self._look)
 
     def look_now(self) -> Observation:
-        """Return the project as it is now, without watching it and without an event loop."""
-        self._rediscover()
+        """Return the project as it is now, without watching it and without an event loop of the caller's."""
+        self._renderings.retry()
+        self._renderings.complete(self._read_or_ask)
+        return self._look()
+
+    def _read_or_ask(self) -> None:
+        if missing := self._rediscover():
+            raise UnrenderedError(missing)
+
+    def _look(self) -> Observation:
         self._scan()
         self._files.save()
         return self._observation(rediscovered=True)
@@ -116,52 +134,80 @@ class Observer:
                 await to_thread.run_sync(self._files.save)
 
     async def _run(self, tell: Callable[[Observation], None]) -> None:
-        await to_thread.run_sync(self._rediscover)
+        async with create_task_group() as tasks:
+            await self._observe(tell, Aside(tasks, self._renderings))
+
+    async def _read(self) -> None:
+        """Read the project, with all that has to be rendered for it."""
+        self._renderings.retry()
+        while missing := await to_thread.run_sync(self._rediscover):
+            await self._renderings.fill(missing)
+
+    async def _observe(self, tell: Callable[[Observation], None], aside: Aside) -> None:
+        await self._read()
         first = True
         while True:
             known = self._known
-            watched = roots(known.selected, known.project.read)
-            async with self._watcher.watch(watched, known.keep) as hints:
+            before, keep = known.selected, known.keep
+            watched = roots(before, known.project.read, known.project.trees)
+            async with self._watcher.watch(watched, keep) as hints:
                 # What changed before the watch was on shows when everything is looked at now.
                 moved = await to_thread.run_sync(self._definitions_changed, None)
                 if moved:
-                    await to_thread.run_sync(self._rediscover)
-                    if self._must_watch_anew(known.selected):
+                    await self._read()
+                    if self._must_watch_anew(before, keep):
                         continue
                 changed = await to_thread.run_sync(self._scan)
                 if first or changed or moved:
                     tell(self._observation(() if first else changed, rediscovered=first or moved))
                     first = False
                 await to_thread.run_sync(self._files.save)
-                async for hint in hints:
-                    if await self._take(hint, tell):
-                        break
+                with suppress(anyio.EndOfStream):
+                    while not await self._take(await aside.next(hints), tell, aside):
+                        pass
 
-    async def _take(self, hint: Hint, tell: Callable[[Observation], None]) -> bool:
-        """Take in a hint; return whether other folders must be watched from now on."""
-        before = self._known.selected
+    async def _take(self, hint: Hint | None, tell: Callable[[Observation], None], aside: Aside) -> bool:
+        """Take in a hint (None: all is rendered); return whether other folders must be watched from now on."""
+        before, keep = self._known.selected, self._known.keep
         since = hint.since if isinstance(hint, PathsHint) else 0.0
-        moved = await to_thread.run_sync(self._definitions_changed, hint)
-        if moved:
-            await to_thread.run_sync(self._rediscover)
-            if self._must_watch_anew(before):
-                changed = await to_thread.run_sync(self._scan)
-                tell(self._observation(changed, rediscovered=True))
-                return True
+        suspect = hint is None or await to_thread.run_sync(self._definitions_changed, hint)
+        moved = suspect and await self._reread(aside, again=hint is None)
+        if moved and self._must_watch_anew(before, keep):
+            changed = await to_thread.run_sync(self._scan)
+            tell(self._observation(changed, rediscovered=True))
+            return True
         match hint:
             case PathsHint():
                 changed, touched = await to_thread.run_sync(self._look_again, hint)
             case RescanHint():
                 changed = await to_thread.run_sync(self._scan)
                 touched = self._all_files()
+            case None:
+                changed, touched = (), {}
             case _:
                 assert_never(hint)
         if changed or touched or moved:
             tell(replace(self._observation(changed, touched, rediscovered=moved), since=since))
         return False
 
-    def _must_watch_anew(self, before: Iterable[Selection]) -> bool:
-        return {each.signature for each in before} != {each.signature for each in self._known.selected}
+    async def _reread(self, aside: Aside, *, again: bool) -> bool:
+        """Read the project anew; return whether it is there, or has to be rendered first."""
+        if not again:
+            self._renderings.retry()
+        missing = await to_thread.run_sync(self._rediscover)
+        if missing:
+            aside.start(missing)
+        else:
+            aside.cancel()
+        return not missing
+
+    def _must_watch_anew(self, before: Iterable[Selection], keep: Callable[[RelPath], bool]) -> bool:
+        """Return whether what is read now lies elsewhere than what the watcher was told to look at."""
+        known = self._known
+        folders = {*folders_of(known.project.read), *known.project.trees}
+        if not all(keep(folder) for folder in folders):
+            return True
+        return {each.signature for each in before} != {each.signature for each in known.selected}
 
     def _observation(
         self,
@@ -190,25 +236,33 @@ class Observer:
                 return True  # the module that was missing may have come
             named = hint.paths
             suspects = [path for path in project.read if lies_in(path, named)]
-        return any(self._text_digest(path) != project.read[path] for path in suspects)
+        if any(digest_of(self._files, path) != project.read[path] for path in suspects):
+            return True
+        trees = [
+            tree
+            for tree in project.trees.values()
+            if not isinstance(hint, PathsHint) or any(tree.holds(path) or below(tree.folder, path) for path in named)
+        ]
+        return any(tree_of(self._files, tree.folder, tree.ignore) != tree for tree in trees)
 
-    def _text_digest(self, path: RelPath) -> Digest:
-        try:
-            text = self._files.read(path)
-        except InputError:
-            return digests.ABSENT
-        return digests.ABSENT if text is None else digests.of_text(text)
+    def _rediscover(self) -> tuple[Request, ...]:
+        """Read the project; where something has to be rendered first, return that and stay with what was known."""
+        project = self._discover()
+        if project.unrendered:
+            return project.unrendered
+        self._adopt(project)
+        return ()
 
-    def _rediscover(self) -> None:
+    def _adopt(self, project: Project) -> None:
         known = self._known
-        known.project = self._discover()
+        known.project = project
         if known.project.errors and known.graph.nodes:
             self._watch_definitions()
             return
         try:
             known.graph = self._narrow(known.project.graph)
         except InputError as error:
-            known.project = Project(spec=known.project.spec, errors=(error,), read=known.project.read)
+            known.project = Project(spec=project.spec, errors=(error,), read=project.read, trees=project.trees)
             self._watch_definitions()
             return
         good = {node.id: node for node in known.graph.nodes.values() if not node.problems}
@@ -227,7 +281,7 @@ class Observer:
 
     def _watch_definitions(self) -> None:
         known = self._known
-        known.keep = keep_directory(known.selected, known.project.read)
+        known.keep = keep_directory(known.selected, known.project.read, known.project.trees)
 
     # --- files (in a worker thread) ------------------------------------------------------------------------------
 
@@ -272,7 +326,7 @@ class Observer:
     def _read_by_nodes(self, paths: Iterable[RelPath]) -> dict[NodeId, frozenset[RelPath]]:
         """Return for each node which of the paths it reads, as a file or as a definition."""
         paths = frozenset(paths)
-        found = {node.id: set(paths & node.recipe.keys()) for node in self._known.graph.nodes.values()}
+        found = {node.id: set(paths & node.definitions) for node in self._known.graph.nodes.values()}
         for path in paths:
             for each in self._known.readers.of(path):
                 found[each.node].add(path)
@@ -280,7 +334,7 @@ class Observer:
 
     def _all_files(self) -> dict[NodeId, frozenset[RelPath]]:
         known = self._known
-        definitions = {node.id: known.project.read.keys() & node.recipe.keys() for node in known.graph.nodes.values()}
+        definitions = {node.id: known.project.read.keys() & node.definitions for node in known.graph.nodes.values()}
         nodes = definitions.keys() | known.files.keys()
         return {node: frozenset({*known.files.get(node, ()), *definitions.get(node, ())}) for node in nodes}
 

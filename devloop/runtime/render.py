@@ -6,7 +6,7 @@ deploy with the references of the built images.
 
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from devloop.core import reference
@@ -17,13 +17,17 @@ from devloop.core.manifest import Manifest, parse
 from devloop.core.template import mistakes, render
 from devloop.dsl import Image, Service
 from devloop.errors import InputError, InputErrors, Where
-from devloop.model import ImagePath, ImageRef, NodeId, ServiceSpec
+from devloop.model import HelmSource, ImagePath, ImageRef, KustomizeSource, NodeId, ServiceSpec
+from devloop.runtime.charts import Reads, chart_path, helm_manifests, kustomize_manifests, recipe_name
+from devloop.runtime.definitions import Definitions
+from devloop.runtime.renderings import Renderings, Request, UnrenderedError
 from devloop.runtime.user_code import call
 
 __all__ = [
     "PLACEHOLDER_TAG",
     "TEMPLATE_SUFFIXES",
     "Read",
+    "Rendered",
     "all_in_folder",
     "by_repository",
     "image_named",
@@ -31,6 +35,7 @@ __all__ = [
     "in_folder",
     "manifests_of",
     "placeholder_image",
+    "rendered",
     "service_handle",
     "with_images",
 ]
@@ -56,23 +61,44 @@ def all_in_folder(folder: str, patterns: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def manifests_of(node: Node, handles: Mapping[str, object], *, read: Read, root: str) -> tuple[Manifest, ...]:
-    """Return the objects of a service, as its manifests declare them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """What a service's files declare.
+
+    Attributes:
+        manifests: Its objects.
+        reads: For what tools render, by its place in the recipe: all that it depends on.
+    """
+
+    manifests: tuple[Manifest, ...]
+    reads: Mapping[str, Reads]
+
+
+def manifests_of(
+    node: Node, handles: Mapping[str, object], *, read: Definitions, renderings: Renderings
+) -> tuple[Manifest, ...]:
+    """Return the objects of a service, as `rendered` does."""
+    return rendered(node, handles, read=read, renderings=renderings).manifests
+
+
+def rendered(node: Node, handles: Mapping[str, object], *, read: Definitions, renderings: Renderings) -> Rendered:
+    """Return what the files of a service declare.
 
     Args:
         node: The service.
         handles: Its arguments by name: images, other services, settings.
         read: Reads the project's files.
-        root: The project's root, for the user's frames of errors.
+        renderings: What tools outside of devloop rendered.
 
     Raises:
         InputErrors: All mistakes of its files.
+        UnrenderedError: Tools have to render something first.
     """
     declaration = node.declaration
     spec = declaration.spec
     assert isinstance(spec, ServiceSpec)
     what = f"service `{node.id.name}`"
-    returned = call(declaration.function, handles, root=root, where=declaration.where, what=what)
+    returned = call(declaration.function, handles, root=renderings.root, where=declaration.where, what=what)
     if returned is not None and not isinstance(returned, Mapping):
         message = f"{what} returns {type(returned).__name__}, but variables for its templates are a mapping"
         raise InputErrors([InputError(message, where=declaration.where, hint='return {"name": value, …}, or nothing')])
@@ -82,17 +108,31 @@ def manifests_of(node: Node, handles: Mapping[str, object], *, read: Read, root:
     if not spec.manifests:
         hint = 'say which file deploys it: @service("k8s/api.yaml")'
         errors.append(InputError(f"{what} names no manifest", where=declaration.where, hint=hint))
+    reads: dict[str, Reads] = {}
+    missing: list[Request] = []
     for each in spec.manifests:
         try:
-            found.extend(_read_manifest(node, in_folder(declaration.folder, each), variables, read))
+            match each:
+                case str():
+                    found.extend(_read_manifest(node, in_folder(declaration.folder, each), variables, read))
+                case KustomizeSource():
+                    own = reads.setdefault(recipe_name(in_folder(declaration.folder, each.folder)), Reads())
+                    found.extend(kustomize_manifests(node, each, own, read=read, renderings=renderings))
+                case HelmSource():
+                    own = reads.setdefault(recipe_name(chart_path(node, each)), Reads())
+                    found.extend(helm_manifests(node, each, returned or {}, own, read=read, renderings=renderings))
         except InputErrors as mistakes:
             errors.extend(mistakes.errors)
         except InputError as mistake:
             errors.append(mistake)
+        except UnrenderedError as unrendered:
+            missing.extend(unrendered.requests)
+    if missing:
+        raise UnrenderedError(missing)
     errors.extend(_twice(found))
     if errors:
         raise InputErrors(errors)
-    return _with_places(found, spec.images, declaration.where)
+    return Rendered(manifests=_with_places(found, spec.images, declaration.where), reads=reads)
 
 
 def image_places(declared: Iterable[ImagePath], where: Where | None) -> tuple[ImagePlace, ...]:
@@ -180,10 +220,10 @@ def _read_manifest(node: Node, path: str, variables: Mapping[str, Any], read: Re
     if found := mistakes(path, variables, read):
         raise InputErrors([_asked_by(node, mistake) for mistake in found])
     try:
-        rendered = render(path, variables, read)
+        made = render(path, variables, read)
     except InputError as error:
         raise _asked_by(node, error) from error
-    return parse(rendered.text, path=path, rendered_from=path, origins=rendered.lines)
+    return parse(made.text, path=path, rendered_from=path, origins=made.lines)
 
 
 def _with_places(manifests: Sequence[Manifest], declared: Sequence[ImagePath], where: Where) -> tuple[Manifest, ...]:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 from devloop.core.graph import Graph, ImageDetail, Node, SyncDetail, TaskDetail
 from devloop.core.patterns import IgnoreRules
-from devloop.core.sources import table_of
-from devloop.model import CopyRule, Digest, ImageSpec, NodeId, RelPath
-from devloop.runtime.render import in_folder
+from devloop.core.sources import Source, table_of
+from devloop.model import CopyRule, Digest, NodeId, RelPath
+from devloop.runtime.definitions import Tree
 
 __all__ = [
     "FileTable",
     "Readers",
     "Selection",
     "below",
+    "folders_of",
     "inside",
     "keep_directory",
     "lies_in",
@@ -114,29 +115,43 @@ def selections(graph: Graph, last_good: Mapping[NodeId, Node]) -> tuple[Selectio
     return tuple(selection for node in good.values() if node is not None for selection in _of_node(node, good))
 
 
-def roots(selected: Iterable[Selection], definitions: Iterable[str]) -> tuple[RelPath, ...]:
+def roots(selected: Iterable[Selection], definitions: Iterable[str], trees: Iterable[str] = ()) -> tuple[RelPath, ...]:
     """Return the folders to watch: the project's root and what lies outside of it, none inside another."""
     outside = {each.folder for each in selected if _is_outside(each.folder)}
     outside |= {posixpath.dirname(path) for path in definitions if _is_outside(path)}
+    outside |= {folder for folder in trees if _is_outside(folder)}
     return tuple(RelPath(each) for each in (".", *outermost(outside)))
 
 
-def keep_directory(selected: Iterable[Selection], definitions: Iterable[str]) -> Callable[[RelPath], bool]:
+def keep_directory(
+    selected: Iterable[Selection], definitions: Iterable[str], trees: Mapping[RelPath, Tree] | None = None
+) -> Callable[[RelPath], bool]:
     """Return whether a folder can hold anything that some node reads, or a definition file."""
+    charts = (trees or {}).values()
     selected = tuple(selected)
     readers = Readers(selected)
     needed = {parent for path in definitions for parent in _parents(path)}
     needed |= {parent for each in selected for parent in (each.folder, *_parents(each.folder))}
+    needed |= {parent for tree in charts for parent in (tree.folder, *_parents(tree.folder))}
     memory: dict[str, bool] = {}
 
     def keep(directory: RelPath) -> bool:
         known = memory.get(directory)
         if known is None:
-            known = directory in needed or any(each.may_want_below(directory) for each in readers.around(directory))
+            known = (
+                directory in needed
+                or any(each.may_want_below(directory) for each in readers.around(directory))
+                or any(tree.holds(directory) and tree.may_want_below(directory) for tree in charts)
+            )
             memory[directory] = known
         return known
 
     return keep
+
+
+def folders_of(definitions: Iterable[str]) -> frozenset[RelPath]:
+    """Return the folders that definition files lie in."""
+    return frozenset(RelPath(posixpath.dirname(path) or ".") for path in definitions)
 
 
 def below(path: str, folder: str) -> bool:
@@ -162,19 +177,10 @@ def _of_node(node: Node, good: Mapping[NodeId, Node | None]) -> Iterator[Selecti
         case ImageDetail(facts=None):
             yield from _by_patterns(node, node.detail.ignore)
         case ImageDetail():
-            yield _of_context(node, node.detail)
-            spec = node.declaration.spec
-            assert isinstance(spec, ImageSpec)
-            for value in spec.contexts.values():
-                if "://" not in value:
-                    folder = in_folder(node.declaration.folder, value)
-                    yield Selection(
-                        node=node.id,
-                        folder=folder,
-                        signature=("context", folder),
-                        wants=_always,
-                        may_want_below=_always,
-                    )
+            assert node.detail.facts is not None
+            yield _of_folder(node, node.detail.context, node.detail.facts.sources, node.detail.ignore)
+            for each in node.detail.contexts:
+                yield _of_folder(node, each.folder, each.sources, each.ignore)
         case SyncDetail():
             fed = [image.detail for each in node.detail.images if (image := good.get(each)) is not None]
             for rule in node.detail.rules:
@@ -186,23 +192,22 @@ def _of_node(node: Node, good: Mapping[NodeId, Node | None]) -> Iterator[Selecti
             return
 
 
-def _of_context(node: Node, detail: ImageDetail) -> Selection:
-    facts, ignore, context = detail.facts, detail.ignore, detail.context
-    assert facts is not None
-    table = table_of(facts.sources)
+def _of_folder(node: Node, folder: str, sources: tuple[Source, ...], ignore: IgnoreRules) -> Selection:
+    """Return what a build reads of its context, or of another folder."""
+    table = table_of(sources)
 
     def wants(path: str) -> bool:
-        inner = inside(path, context)
+        inner = inside(path, folder)
         return bool(table.selects(inner)) and not ignore.excludes(inner)
 
     def may_want_below(directory: str) -> bool:
-        inner = inside(directory, context)
+        inner = inside(directory, folder)
         return not inner or (table.reads_below(inner) and ignore.may_contain_included(inner))
 
     return Selection(
         node=node.id,
-        folder=context,
-        signature=("image", context, facts.sources, ignore.rules),
+        folder=folder,
+        signature=("image", folder, sources, ignore.rules),
         wants=wants,
         may_want_below=may_want_below,
     )
@@ -277,7 +282,3 @@ def _folders_of(path: str) -> Iterator[str]:
 
 def _is_outside(path: str) -> bool:
     return path == ".." or path.startswith("../")
-
-
-def _always(_path: str) -> bool:
-    return True

@@ -12,6 +12,7 @@ from devloop.events import Event
 from devloop.model import Digest, ForwardRule, ImageRef, Kind, NodeId
 from devloop.runtime.ports import Builder, Cluster, Delivery, Files, Syncer
 from devloop.runtime.render import placeholder_image, service_handle
+from devloop.runtime.renderings import Renderings
 
 __all__ = ["Done", "Tools", "handles", "references", "urls_of"]
 
@@ -25,6 +26,7 @@ class Tools:
         files: The project's files.
         emit: Tells an event.
         builder: Builds images.
+        renderings: What tools outside of devloop render.
         delivery: Brings them to the cluster; None where nothing is deployed.
         cluster: Where services run; None where nothing is deployed.
         syncer: Copies files into containers; None where nothing is synced.
@@ -38,6 +40,7 @@ class Tools:
     files: Files
     emit: Callable[[Event], None]
     builder: Builder
+    renderings: Renderings
     delivery: Delivery | None = None
     cluster: Cluster | None = None
     syncer: Syncer | None = None

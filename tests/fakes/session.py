@@ -28,6 +28,7 @@ from tests.fakes.builder import FakeBuilder, FakeDelivery
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.files import FakeFiles
 from tests.fakes.forwarder import FakeForwarder
+from tests.fakes.renderer import renderings
 from tests.fakes.syncer import FakeSyncer
 from tests.fakes.tailer import FakeTailer
 from tests.fakes.watcher import FakeWatcher
@@ -222,6 +223,7 @@ class FakeSession:
             files=self.files,
             emit=bus.emit,
             builder=self.builder,
+            renderings=renderings(str(ROOT)),
             delivery=self.delivery,
             cluster=self.cluster,
             syncer=self.syncer if self.mode.sync else None,
@@ -240,14 +242,13 @@ class FakeSession:
         devfile = FakeDevfile(self.files)
 
         def read() -> Project:
-            return discover(
-                devfile, self.files, root=str(ROOT), given=self.settings, environment={}, namespace="default"
-            )
+            return discover(devfile, self.files, tools.renderings, given=self.settings, environment={})
 
-        observer = Observer(read, self.files, self.watcher)
+        observer = Observer(read, self.files, self.watcher, tools.renderings)
         saved = self.store.load()
         journal.remember(saved.decisions)
-        return Loop(State(mode=self.mode, traces=saved.traces, held=saved.held), observer, tools, around, bus)
+        state = State(mode=self.mode, traces=saved.traces, held=saved.held, ledger=saved.ledger)
+        return Loop(state, observer, tools, around, bus)
 
     def _take(self, event: Event) -> None:
         self.events.append(event)

@@ -8,6 +8,7 @@ from devloop.adapters.devfile import PythonDevfile
 from devloop.adapters.files import DiskFiles
 from devloop.errors import InputError
 from devloop.runtime.discover import Project, discover
+from tests.fakes.renderer import renderings
 
 __all__ = ["DEPLOYMENT", "discovered", "found", "only", "write"]
 
@@ -37,10 +38,9 @@ def discovered(root: Path, **settings: str) -> Project:
     return discover(
         PythonDevfile(root / "devfile.py"),
         DiskFiles(root, root / ".." / "state"),
-        root=str(root.resolve()),
+        renderings(str(root.resolve())),
         given=settings,
         environment={},
-        namespace="default",
     )
 
 

@@ -15,6 +15,8 @@ from devloop.errors import InputError
 from devloop.model import Kind, NodeId
 from devloop.runtime.discover import Project, discover
 from devloop.runtime.observe import Observation, Observer
+from devloop.runtime.renderings import Renderings
+from tests.fakes.renderer import FakeRenderer
 from tests.fakes.watcher import FakeWatcher
 from tests.runtime.projects import DEPLOYMENT, write
 
@@ -48,12 +50,15 @@ class Watched:
         files = DiskFiles(root, root.parent / "state")
         devfile = PythonDevfile(root / "devfile.py")
 
+        self.renderer = FakeRenderer()
+        self.renderings = Renderings(self.renderer, root=str(root), namespace="default")
+
         def read() -> Project:
             self.loads += 1
-            return discover(devfile, files, root=str(root), given={}, environment={}, namespace="default")
+            return discover(devfile, files, self.renderings, given={}, environment={})
 
         self.narrow: Callable[[Graph], Graph] = lambda graph: graph
-        self.observer = Observer(read, files, self.watcher, self._narrow)
+        self.observer = Observer(read, files, self.watcher, self.renderings, self._narrow)
 
     def _narrow(self, graph: Graph) -> Graph:
         return self.narrow(graph)
