@@ -1,6 +1,7 @@
 """What a node reads, with the line that brings each thing: for `devloop graph --inputs NODE`."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from devloop.app.places import Places
 from devloop.core.digests import ABSENT
@@ -34,7 +35,12 @@ def inputs_of(node: Node, observation: Observation, files: Files) -> NodeInputs:
             rows = [*_of_image(node, node.detail, places), *_files(node, found, places)]
             return NodeInputs(node=node.id, inputs=rows, left_out=left_out, unknown=unknown)
         case ServiceDetail():
-            return NodeInputs(node=node.id, inputs=[*_of_service(node, observation, places), *_others(node, places)])
+            remote = [
+                replace(where, text=f"`{text}` comes from elsewhere: its changes are not seen")
+                for text, where in node.detail.remote.items()
+            ]
+            rows = [*_of_service(node, observation, places), *_others(node, places)]
+            return NodeInputs(node=node.id, inputs=rows, unknown=remote)
         case SyncDetail():
             rows = [*_nodes(node.edges, places), *_of_sync(node, node.detail, observation, places)]
             return NodeInputs(node=node.id, inputs=rows)
@@ -118,11 +124,11 @@ def _left_out(detail: ImageDetail, places: Places, files: Files) -> list[LeftOut
 
 
 def service_files(node: Node, observation: Observation, places: Places) -> dict[str, Where]:
-    """Return the manifests and templates of a service, each with the line that names it."""
+    """Return the manifests, templates and charts of a service, file by file, each with the line that names it."""
     spec = node.declaration.spec
     assert isinstance(spec, ServiceSpec)
     read = observation.project.read
-    named = [in_folder(node.declaration.folder, f"{each}") for each in spec.manifests]
+    named = [in_folder(node.declaration.folder, each) for each in spec.manifests if isinstance(each, str)]
     starts = [path for path in (*named, *node.recipe) if read.get(RelPath(path), ABSENT) != ABSENT]
     found = dict.fromkeys(starts, places.declared(node))
     templates = Templates(places.text)
@@ -138,14 +144,22 @@ def service_files(node: Node, observation: Observation, places: Places) -> dict[
             if target is not None and target not in found and templates.text(target) is not None:
                 found[target] = places.line(path, include.line)
                 waiting.append(target)
-    return found
+    return {**found, **{path: places.at(where) for path, where in rendered_files(node).items()}}
+
+
+def rendered_files(node: Node) -> dict[RelPath, Where]:
+    """Return the files that kustomize and Helm read for a service, each with the place that names it."""
+    named = node.detail.named if isinstance(node.detail, ServiceDetail) else {}
+    there = {path for files in node.sources.values() for path, digest in files.items() if digest != ABSENT}
+    return {path: where for path, where in named.items() if path in there}
 
 
 def _of_service(node: Node, observation: Observation, places: Places) -> Iterator[InputRow]:
     named = service_files(node, observation, places)
     for path, where in named.items():
         yield InputRow(name=path, kind="definition", places=[where])
-    uses = _variables(named, places)
+    ours = named.keys() - rendered_files(node).keys()
+    uses = _variables({path: where for path, where in named.items() if path in ours}, places)
     for name, value in node.settings.items():
         lines = uses.pop(name, [places.declared(node)])
         yield InputRow(name=f"{name} = {value!r}", kind="setting", places=lines)
