@@ -4,9 +4,10 @@ import json
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
-from devloop.core import digests, helm, helmignore, kustomization
+from devloop.core import digests, helm, helmignore, kustomization, objects
 from devloop.core.graph import Node
 from devloop.core.kustomization import Reference, Way, is_remote, plugin_references
 from devloop.core.manifest import Manifest, parse
@@ -18,13 +19,20 @@ from devloop.model import Digest, HelmSource, KustomizeSource, RelPath
 from devloop.runtime.definitions import Definitions
 from devloop.runtime.renderings import Program, Renderings, Request, Tool
 
-__all__ = ["Reads", "chart_path", "helm_manifests", "kustomize_manifests", "recipe_name"]
+__all__ = ["Reads", "chart_path", "helm_manifests", "kustomize_manifests", "part_of", "recipe_name"]
 
 _LONGEST_PATH: Final = 200
 _HINTS: Final[Mapping[Tool, str]] = {
     Tool.KUSTOMIZE: "install kubectl, which has `kubectl kustomize`, or kustomize, and save any file to try again",
     Tool.HELM: "install Helm (https://helm.sh/docs/intro/install), and save any file to try again",
 }
+
+
+class _By(StrEnum):
+    """What renders manifests, as messages call it."""
+
+    KUSTOMIZE = "kustomize"
+    CHART = "the chart"
 
 
 @dataclass(slots=True)
@@ -45,6 +53,18 @@ class Reads:
 def recipe_name(path: str) -> str:
     """Return under which name what a tool renders is a part of a service's recipe."""
     return f"the rendering of {path}"
+
+
+def part_of(manifest: Manifest) -> str:
+    """Return the part of a service's recipe that an object belongs to: its file, or all that a tool renders at once."""
+    source = manifest.source
+    match source.by:
+        case objects.TEMPLATE:
+            return manifest.where.path
+        case _By.KUSTOMIZE:
+            return recipe_name(posixpath.dirname(source.path) or ".")
+        case _:
+            return recipe_name(source.path)
 
 
 # --- kustomize -------------------------------------------------------------------------------------------------------
@@ -79,7 +99,7 @@ def kustomize_manifests(
         said = "\n".join(error.tail)
         shown = " ".join(command)
         raise of_kustomize(said, kustomization=path, root=renderings.root, where=where, command=shown) from error
-    return parse(text, path=path, rendered_from=path, rendered_by="kustomize")
+    return parse(text, path=path, rendered_from=path, rendered_by=_By.KUSTOMIZE)
 
 
 class _Walk:
@@ -214,7 +234,7 @@ def helm_manifests(
         raise of_helm(said, chart=chart, folder=base, where=where, command=" ".join(command)) from error
     origins = helm.origins(text, chart=chart)
     return helm.without_unused_hooks(
-        parse(text, path=chart, rendered_from=chart, rendered_by="the chart", origins=origins)
+        parse(text, path=chart, rendered_from=chart, rendered_by=_By.CHART, origins=origins)
     )
 
 

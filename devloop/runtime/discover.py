@@ -28,7 +28,6 @@ from devloop.core.images import image_uses
 from devloop.core.landing import Landing, land
 from devloop.core.manifest import Manifest
 from devloop.core.object_needs import with_object_edges
-from devloop.core.objects import TEMPLATE
 from devloop.core.settings import Setting, resolve
 from devloop.core.syncing import Placement, patterns
 from devloop.core.workloads import facts as service_facts
@@ -55,8 +54,10 @@ from devloop.model import (
     TaskSpec,
 )
 from devloop.runtime import images
-from devloop.runtime.charts import recipe_name
+from devloop.runtime.charts import part_of
 from devloop.runtime.definitions import Definitions, Tree
+from devloop.runtime.looks import Look, Looks
+from devloop.runtime.outside import NOTHING_OUTSIDE, Outside
 from devloop.runtime.ports import Devfile, Files
 from devloop.runtime.render import (
     PLACEHOLDER_TAG,
@@ -89,6 +90,7 @@ class Project:
         errors: Mistakes that concern the whole.
         read: Every definition file that was read, with its digest (`ABSENT`: it was looked for).
         trees: The folders of which every file counts: those of charts.
+        looks: What else was looked at on disk, with what was seen.
         unrendered: What tools have to render before this is the whole project.
     """
 
@@ -100,6 +102,7 @@ class Project:
     errors: tuple[InputError, ...] = ()
     read: Mapping[RelPath, Digest] = field(default_factory=dict)
     trees: Mapping[RelPath, Tree] = field(default_factory=dict)
+    looks: Mapping[Look, object] = field(default_factory=dict)
     unrendered: tuple[Request, ...] = ()
 
     @property
@@ -115,6 +118,7 @@ def discover(
     *,
     given: Mapping[str, str],
     environment: Mapping[str, str],
+    outside: Outside = NOTHING_OUTSIDE,
 ) -> Project:
     """Return the project as it is on disk now; never raises for mistakes in its files.
 
@@ -124,6 +128,7 @@ def discover(
         renderings: What tools outside of devloop rendered.
         given: Settings given by `--set`.
         environment: The environment variables.
+        outside: What is known of the engine and its images.
     """
     loaded = devfile.load()
     reader = Definitions(files)
@@ -134,8 +139,14 @@ def discover(
     settings, mistakes = resolve(bindings.values(), given, environment)
     if errors := [*loaded.errors, *ill_placed, *errors, *misnamed, *mistakes]:
         return Project(spec=loaded.project, errors=tuple(errors), read=reader.read_so_far)
-    discovery = _Discovery(bindings, repositories, settings, reader, files, renderings)
-    project = Project(spec=loaded.project, settings=settings, read=reader.read_so_far, trees=reader.trees)
+    discovery = _Discovery(bindings, repositories, settings, reader, files, renderings, outside)
+    project = Project(
+        spec=loaded.project,
+        settings=settings,
+        read=reader.read_so_far,
+        trees=reader.trees,
+        looks=discovery.looks.seen,
+    )
     try:
         graph = discovery.graph()
         if discovery.unrendered:
@@ -159,6 +170,7 @@ class _Discovery:
         read: Definitions,
         files: Files,
         renderings: Renderings,
+        outside: Outside,
     ) -> None:
         self._bindings = bindings
         self._settings: dict[NodeId, dict[str, object]] = {}
@@ -166,6 +178,8 @@ class _Discovery:
             self._settings.setdefault(setting.node, {})[setting.name] = setting.value
         self._read = read
         self._files = files
+        self._outside = outside
+        self.looks = Looks(files)
         self._renderings = renderings
         self._root = renderings.root
         self._namespace = renderings.namespace
@@ -243,7 +257,13 @@ class _Discovery:
         if not images.is_custom(node.declaration):
             args = images.build_arguments(node.declaration, self._handles(node), root=self._root)
         source = images.read_source(
-            node.declaration, args, read=self._read, is_directory=self._is_directory, base=self._base_config
+            node.declaration,
+            args,
+            read=self._read,
+            is_directory=self._is_directory,
+            base=self._base_config,
+            looks=self.looks,
+            platform=self._outside.platform,
         )
         edges = list(node.edges)
         bases: dict[str, NodeId] = {}
@@ -268,9 +288,11 @@ class _Discovery:
         return replace(node, edges=tuple(edges), detail=detail, recipe=recipe)
 
     def _base_config(self, text: str) -> BaseConfig | None:
-        """Return what a base image hands on, if it is one of the project's own."""
+        """Return what a base image hands on, None where that is not known."""
         found = image_named(text, self._named)
-        base = self._visit(found) if found is not None else None
+        if found is None:
+            return self._outside.base(text)
+        base = self._visit(found)
         detail = base.detail if base is not None else None
         return detail.facts.config if isinstance(detail, ImageDetail) and detail.facts is not None else None
 
@@ -296,7 +318,7 @@ class _Discovery:
         facts = service_facts(manifests, namespace=self._namespace)
         by_file: dict[str, list[object]] = {}
         for manifest in manifests:
-            by_file.setdefault(_part_of(manifest), []).append(manifest.document)
+            by_file.setdefault(part_of(manifest), []).append(manifest.document)
         forwards = rules(node.id.name, spec.ports, facts, where=node.declaration.where)
         explicit = spec.ports is not None
         self.asked.append(Asked(service=node.id.name, rules=forwards, explicit=explicit, where=node.declaration.where))
@@ -412,12 +434,6 @@ def _with_project(
         else each
         for each in declarations
     ), ()
-
-
-def _part_of(manifest: Manifest) -> str:
-    """Return the part of the recipe that an object belongs to: its file, or all that a tool rendered at once."""
-    source = manifest.source
-    return manifest.where.path if source.by == TEMPLATE else recipe_name(source.path)
 
 
 def _paths_of(spec: ServiceSpec) -> dict[str, Digest]:
