@@ -1,10 +1,12 @@
 """What a container's shell answers over a sync connection (`core.sync_protocol` says how the two talk)."""
 
 import posixpath
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["Acknowledged", "Answer", "Answers", "Greeting", "Refusal", "reason"]
+from devloop.core.names import from_system
+
+__all__ = ["Acknowledged", "Answer", "Answers", "Greeting", "Located", "Refusal", "hint", "is_lasting", "reason"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,25 +28,40 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """One of the directories that the frame with this number asks for is somewhere else: links lead there.
+
+    Attributes:
+        number: The frame's number.
+        index: Which of the directories.
+        path: Where it is.
+    """
+
+    number: int
+    index: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """The frame with this number failed, and the shell ended.
 
     Attributes:
         number: The frame's number.
-        kind: What was found in the way: `directory`, `file`, `readonly`, `permission`, `full` or `other`.
-        place: Which of the frame's places was looked at.
+        kind: What was found in the way: `directory`, `file`, `mount`, `readonly`, `permission`, `full` or `other`.
         user: The user that the container runs as, or empty.
+        place: The path that was looked at.
         words: The last lines that the tools printed.
     """
 
     number: int
     kind: str
-    place: int
     user: str
+    place: str
     words: tuple[str, ...]
 
 
-Answer = Greeting | Acknowledged | Refusal
+Answer = Greeting | Acknowledged | Located | Refusal
 
 
 class Answers:
@@ -74,7 +91,7 @@ class Answers:
             if end < 0:
                 break
             self._listen(self._pending[:start])
-            answers.append(self._answer(self._pending[start + len(self._mark) : end].decode(errors="replace")))
+            answers.append(self._answer(self._pending[start + len(self._mark) : end]))
             self._pending = self._pending[end + 1 :]
         return answers
 
@@ -82,22 +99,25 @@ class Answers:
         text = data.decode(errors="replace")
         self._words = [*self._words, *(line.strip() for line in text.split("\n") if line.strip())][-5:]
 
-    def _answer(self, line: str) -> Answer:
-        match line.split():
-            case ["hello", *missing]:
-                return Greeting(missing=frozenset(missing))
-            case ["fail", number, kind, place, *user]:
-                words = tuple(self._words)
-                return Refusal(number=int(number), kind=kind, place=int(place), user=" ".join(user), words=words)
+    def _answer(self, said: bytes) -> Answer:
+        line = from_system(said.decode(errors="surrogateescape"))
+        match line.split(" ", 4):
+            case ["hello", *_]:
+                return Greeting(missing=frozenset(line.split()[1:]))
             case ["ok", number]:
                 return Acknowledged(number=int(number))
+            case ["real", number, index, *_]:
+                return Located(number=int(number), index=int(index), path=line.split(" ", 3)[3])
+            case ["fail", number, kind, user, place]:
+                words = tuple(self._words)
+                return Refusal(number=int(number), kind=kind, user=user.strip("-"), place=place, words=words)
             case _:
                 raise ValueError(line)
 
 
-def reason(refusal: Refusal, places: Sequence[str], container: str) -> str:
-    """Return in one sentence why a container did not take the frame that names these places."""
-    place = places[min(refusal.place, len(places) - 1)] if places else "/"
+def reason(refusal: Refusal, container: str) -> str:
+    """Return in one sentence why a container did not take a frame."""
+    place = refusal.place or "/"
     directory = posixpath.dirname(place)
     match refusal.kind:
         case "readonly":
@@ -111,6 +131,26 @@ def reason(refusal: Refusal, places: Sequence[str], container: str) -> str:
             return f"`{place}` is a directory in container `{container}`, where a file should be"
         case "file":
             return f"`{directory}` leads through a file in container `{container}`, where a directory should be"
+        case "mount":
+            return f"`{place}` of container `{container}` is a volume's file, which cannot be replaced from inside"
         case _:
             said = f": {refusal.words[-1]}" if refusal.words else ""
             return f"container `{container}` did not take `{place}`{said}"
+
+
+_HINTS: Final = {
+    "readonly": "let the development manifest mount a writable volume there, or leave out `readOnlyRootFilesystem`",
+    "permission": "let the image's user own what is synced: `COPY --chown=USER …` in the Dockerfile",
+    "full": "raise the size limit of the volume or the node's disk there",
+    "mount": "mount the whole folder rather than one file of it (no `subPath`), or leave the file out of the sync",
+}
+
+
+def hint(refusal: Refusal) -> str | None:
+    """Return what a person can do about it, where that is known."""
+    return _HINTS.get(refusal.kind)
+
+
+def is_lasting(refusal: Refusal) -> bool:
+    """Return whether a new container of the same pod template would refuse it too."""
+    return refusal.kind in {"readonly", "permission", "mount"}

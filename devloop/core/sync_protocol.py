@@ -2,8 +2,11 @@
 
 The connection is the standard input of one long-lived `sh` in the container. A frame is a line `TOKEN NUMBER COMMANDS`
 and the bytes that its commands read. Commands write beside the destination and rename, so that no reader sees half a
-file. An answer is a line `TOKEN ok NUMBER`, or `TOKEN fail NUMBER REASON PLACE USER`, after which the shell ends: what
+file. An answer is a line `TOKEN ok NUMBER`, or `TOKEN fail NUMBER REASON USER PLACE`, after which the shell ends: what
 it has not read yet can then never be taken for commands. All else that it prints are the words of the tools.
+
+Where the shell runs beside the container, the container's files are below a directory of its own, and links to absolute
+places lead astray: there `location` asks first where directories really are (`TOKEN real NUMBER INDEX PATH`).
 """
 
 import posixpath
@@ -25,6 +28,7 @@ __all__ = [
     "deletion",
     "in_order",
     "last_part",
+    "location",
     "part",
     "single",
 ]
@@ -62,13 +66,11 @@ class Frame:
     Attributes:
         commands: Shell text without line ends.
         payload: What the commands read from standard input.
-        places: The paths that a failure's `PLACE` counts.
         changes: What the container holds once it says ok.
     """
 
     commands: bytes
     payload: bytes = field(default=b"", repr=False)
-    places: tuple[str, ...] = ()
     changes: tuple[FileChange, ...] = ()
 
     def encoded(self, token: str, number: int) -> bytes:
@@ -117,7 +119,13 @@ def deletion(changes: Sequence[FileChange]) -> Frame:
     """Return the frame that deletes files."""
     places = tuple(place for change in changes for place in change.destinations)
     calls = [b"del " + _words(some) for some in _chunks(places)]
-    return Frame(commands=b"; ".join(calls), places=places, changes=tuple(changes))
+    return Frame(commands=b"; ".join(calls), changes=tuple(changes))
+
+
+def location(directories: Sequence[str]) -> Frame:
+    """Return the frame that asks where directories really are, links followed."""
+    calls = [b"real %d %s" % (index, _words([each])) for index, each in enumerate(directories)]
+    return Frame(commands=b"; ".join(calls))
 
 
 def single(entry: Entry, temporary: str) -> tuple[Frame, ...]:
@@ -133,28 +141,29 @@ def single(entry: Entry, temporary: str) -> tuple[Frame, ...]:
         aside = posixpath.join(posixpath.dirname(place), temporary)
         match entry:
             case Content(mode=mode, data=data):
-                write = b"one %d %o %s" % (len(data), mode & 0o777, _words([aside, place]))
+                write = b"one %d %o %s" % (len(data), mode & 0o7777, _words([aside, place]))
             case Link(target=target):
                 data, write = b"", b"lnk " + _words([target, aside, place])
         changes = (entry.change,) if place == places[-1] else ()
         commands = b"undo() { rm -f -- %s; }; %s" % (_words([aside]), write)
-        frames.append(Frame(commands=commands, payload=data, places=(place,), changes=changes))
+        frames.append(Frame(commands=commands, payload=data, changes=changes))
     return tuple(frames)
 
 
-def bundle(entries: Sequence[Entry], temporary: str) -> Frame:
+def bundle(entries: Sequence[Entry], temporary: str, *, beside: bool = False) -> Frame:
     """Return the frame that writes many files by one tar: into a directory beside each destination, then renamed.
 
     Args:
         entries: What to write.
         temporary: A name that nothing else has.
+        beside: Whether the shell runs beside the container, so that new directories do not get the right owner by tar.
     """
     members = sorted(
         (posixpath.split(place), order, entry)
         for order, entry in enumerate(entries)
         for place in entry.change.destinations
     )
-    moves, asides, archive = [], [], []
+    made, moves, asides, archive = [], [], [], []
     for directory, group in groupby(members, key=lambda member: member[0][0]):
         aside = posixpath.join(directory, temporary)
         names = []
@@ -163,15 +172,15 @@ def bundle(entries: Sequence[Entry], temporary: str) -> Frame:
             names.append(name)
         moves += [b"all " + _words([directory, aside, *some]) for some in _chunks(names)]
         asides.append(aside)
+        if beside:
+            made.append(b"dir " + _words([directory]))
     archive.append(END)
     payload = b"".join(archive)
     places = tuple(posixpath.join(posixpath.dirname(aside), "x") for aside in asides)
     unpack = b"take %d | tar -xpomf - -C / || fail %s" % (len(payload), _words(places))
     undo = b"undo() { rm -rf -- %s; }; w=1" % _words(asides)
-    commands = b"; ".join((undo, unpack, *moves))
-    return Frame(
-        commands=commands, payload=payload, places=places, changes=tuple(dict.fromkeys(e.change for e in entries))
-    )
+    commands = b"; ".join((undo, *made, unpack, *moves))
+    return Frame(commands=commands, payload=payload, changes=tuple(dict.fromkeys(e.change for e in entries)))
 
 
 def part(data: bytes, place: str, temporary: str, *, first: bool) -> Frame:
@@ -179,10 +188,10 @@ def part(data: bytes, place: str, temporary: str, *, first: bool) -> Frame:
     aside = posixpath.join(posixpath.dirname(place), temporary)
     more = b"more %d %s" % (len(data), _words([aside]))
     if not first:
-        return Frame(commands=more, payload=data, places=(place,))
+        return Frame(commands=more, payload=data)
     # Twice quoted: what is left over when the connection ends is evaluated then.
     begin = b"dir %s; g=$g%s" % (_words([posixpath.dirname(place)]), _quoted(b" " + _words([aside])))
-    return Frame(commands=begin + b"; " + more, payload=data, places=(place,))
+    return Frame(commands=begin + b"; " + more, payload=data)
 
 
 def abandonment(place: str, temporary: str) -> Frame:
@@ -194,14 +203,14 @@ def last_part(change: FileChange, mode: int, temporary: str) -> Frame:
     """Return the frame that puts a large file, now complete, to its destinations."""
     place, *others = change.destinations
     aside = posixpath.join(posixpath.dirname(place), temporary)
-    commands = [b"bits %o %s" % (mode & 0o777, _words([aside]))]
+    commands = [b"own " + _words([aside, place]), b"bits %o %s" % (mode & 0o7777, _words([aside]))]
     for other in others:
         copy = posixpath.join(posixpath.dirname(other), temporary + "-copy")
         commands.append(b"dir " + _words([posixpath.dirname(other)]))
         commands.append(b"cp -p -- %s || fail %s" % (_words([aside, copy]), _words([other])))
         commands.append(b"mov " + _words([copy, other]))
     commands.append(b"mov " + _words([aside, place]))
-    return Frame(commands=b"; ".join(commands), places=(place,), changes=(change,))
+    return Frame(commands=b"; ".join(commands), changes=(change,))
 
 
 def _member(name: bytes, entry: Entry) -> bytes:

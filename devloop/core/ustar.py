@@ -12,7 +12,7 @@ END: Final = bytes(2 * _BLOCK)
 
 def file_member(name: bytes, mode: int, data: bytes) -> bytes:
     """Return a regular file as a part of an archive."""
-    return _header(name, mode & 0o777, len(data), b"0") + _padded(data)
+    return _header(name, mode & 0o7777, len(data), b"0") + _padded(data)
 
 
 def link_member(name: bytes, target: bytes) -> bytes:

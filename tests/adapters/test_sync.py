@@ -1,9 +1,13 @@
 """What every `Syncer` does, shown on real containers and the fake; then what only a real container can do wrong."""
 
+import dataclasses
 import functools
+import io
 import json
 import random
 import string
+import subprocess
+import tarfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +18,8 @@ from typing import Protocol
 import anyio
 import pytest
 
+from devloop.adapters.docker import Engine
+from devloop.adapters.docker.shells import EngineShell, HelperContainer
 from devloop.adapters.files import DiskFiles
 from devloop.adapters.kube.cluster import KubeCluster
 from devloop.adapters.sync import ExecSyncer
@@ -28,7 +34,7 @@ from tests.outside import Cluster, current_context, eventually, kubeconfig, outp
 
 pytestmark = pytest.mark.anyio
 
-DASH, BUSYBOX = "python:3.11-slim-bookworm", "busybox:latest"
+DASH, BUSYBOX, NO_SHELL = "python:3.11-slim-bookworm", "busybox:latest", "pause:local"
 
 
 def everything(_: RelPath) -> bool:
@@ -132,6 +138,11 @@ def start(image: str, *arguments: str, command: Sequence[str] = ("sleep", "1000"
     return ContainerTarget(namespace="", pod="pod", uid="uid", container="web", id=container)
 
 
+def by_engine(target: ContainerTarget) -> ContainerTarget:
+    """Return the container as a cluster names one that this engine runs."""
+    return dataclasses.replace(target, id=f"docker://{target.id}")
+
+
 @pytest.fixture(scope="module")
 def containers() -> Iterator[Callable[[str], ContainerTarget]]:
     started: list[ContainerTarget] = []
@@ -224,16 +235,46 @@ async def in_cluster(project: DiskProject, space: Cluster, target: ContainerTarg
         yield Rig(project=project, syncer=syncer, target=target, held=held)
 
 
+@asynccontextmanager
+async def by_ways(
+    project: DiskProject, target: ContainerTarget, *ways: type[EngineShell] | type[HelperContainer]
+) -> AsyncIterator[Rig]:
+    """Reach a container as a cluster's on this engine; nothing else leads there."""
+    async with Engine() as engine:
+        made = [EngineShell(engine) if way is EngineShell else HelperContainer(engine, BUSYBOX) for way in ways]
+        async with ExecSyncer(DockerExec(), project.root, made) as syncer:
+            held = functools.partial(copied_out, target.id)
+            yield Rig(project=project, syncer=syncer, target=by_engine(target), held=held)
+
+
+def copied_out(container: str, place: str) -> Held | None:
+    """Return what a container without a shell holds."""
+    done = subprocess.run(["docker", "cp", f"{container}:{place}", "-"], capture_output=True, check=False)
+    if done.returncode:
+        return None
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        (member,) = archive.getmembers()[:1]
+        if member.issym():
+            return "link", member.linkname
+        file = archive.extractfile(member)
+        return (f"{member.mode:o}", file.read().decode()) if file else None
+
+
 _REAL = [
     pytest.param(DASH, marks=pytest.mark.docker),
     pytest.param(BUSYBOX, marks=pytest.mark.docker),
+    pytest.param("engine", marks=pytest.mark.docker),
+    pytest.param("helper", marks=pytest.mark.docker),
     pytest.param("cluster", marks=pytest.mark.cluster),
 ]
 
 
 @pytest.fixture(params=["fake", *_REAL])
 async def rig(
-    request: pytest.FixtureRequest, project: DiskProject, containers: Callable[[str], ContainerTarget]
+    request: pytest.FixtureRequest,
+    project: DiskProject,
+    containers: Callable[[str], ContainerTarget],
+    run: Callable[..., ContainerTarget],
 ) -> AsyncIterator[Rig]:
     if request.param == "fake":
         files = FakeProject()
@@ -248,8 +289,16 @@ async def rig(
         async with in_cluster(project, space, target) as real_rig:
             yield real_rig
         return
-    target = containers(request.param)
+    if request.param == "helper":
+        async with by_ways(project, run(image=NO_SHELL, command=()), EngineShell, HelperContainer) as real_rig:
+            yield real_rig
+        return
+    target = containers(DASH if request.param == "engine" else request.param)
     output("docker", "exec", target.id, "rm", "-rf", "/app", "/other")
+    if request.param == "engine":
+        async with by_ways(project, target, EngineShell) as real_rig:
+            yield real_rig
+        return
     async with real(project, target) as real_rig:
         yield real_rig
 
@@ -608,6 +657,176 @@ async def test_without_tar_files_go_one_by_one(project: DiskProject, run: Callab
         assert rig.held("/app/d/c") == ("644", "d/c")
 
 
+@docker
+@real_images
+async def test_a_file_that_is_mounted_by_itself_is_named(
+    project: DiskProject, run: Callable[..., ContainerTarget], image: str, tmp_path: Path
+) -> None:
+    (tmp_path / "settings").write_text("x")
+    target = run(f"--volume={tmp_path / 'settings'}:/conf/settings", image=image)
+    for places in (("/conf/settings",), ("/conf/other", "/conf/settings")):
+        assert await _refused(project, target, *places) == (
+            "`/conf/settings` of container `web` is a volume's file, which cannot be replaced from inside"
+        )
+
+
+@docker
+@real_images
+async def test_what_is_in_the_way_of_one_of_many_is_named(
+    project: DiskProject, run: Callable[..., ContainerTarget], image: str
+) -> None:
+    target = run(image=image)
+    output("docker", "exec", target.id, "mkdir", "-p", "/b/c/in-use/kept")
+    output("docker", "exec", target.id, "touch", "/b/c/in-use/kept/file")
+    assert await _refused(project, target, "/a/a", "/b/c/in-use") == (
+        "`/b/c/in-use` is a directory in container `web`, where a file should be"
+    )
+
+
+@docker
+@real_images
+async def test_a_program_is_replaced_while_it_runs(
+    project: DiskProject, run: Callable[..., ContainerTarget], image: str
+) -> None:
+    target = run(image=image)
+    name, *arguments = ("busybox", "sleep") if image == BUSYBOX else ("sleep",)
+    output("docker", "exec", target.id, "sh", "-c", f"mkdir /app; cp /bin/{name} /app/{name}")
+    output("docker", "exec", "--detach", target.id, f"/app/{name}", *arguments, "1000")
+    async with real(project, target) as rig:
+        await rig.sent(name, "#!/bin/sh\necho new\n", 0o755)
+    assert output("docker", "exec", target.id, f"/app/{name}") == "new\n"
+
+
+@docker
+@real_images
+async def test_a_volume_at_the_destination_takes_files(
+    project: DiskProject, run: Callable[..., ContainerTarget], image: str
+) -> None:
+    async with real(project, run("--volume=/app", "--read-only", image=image)) as rig:
+        for name in ("a", "d/b", "d/c"):
+            project.write(name, name)
+        assert len(await rig.send("a", "d/b", "d/c")) == 3
+        assert rig.held("/app/d/c") == ("644", "d/c")
+
+
+# --- beside the container ------------------------------------------------------------------------------------
+
+
+def helpers(target: ContainerTarget) -> str:
+    own = target.id.removeprefix("docker://")
+    return output("docker", "ps", "--quiet", "--all", f"--filter=label=devloop.dev/helper-of={own}")
+
+
+@docker
+async def test_a_helper_follows_links_as_the_container_would(
+    project: DiskProject, run: Callable[..., ContainerTarget]
+) -> None:
+    target = run(
+        command=("sh", "-c", "mkdir -p /srv/real /app; ln -s /srv/real /app/abs; ln -s ../srv /app/rel; sleep 1000")
+    )
+    for name in ("a", "b", "c"):
+        project.write(name, name)
+    async with by_ways(project, target, HelperContainer) as rig:
+        changes = [rig.change("a", "/app/abs/a"), rig.change("b", "/app/rel/real/new/b"), rig.change("c", "/c")]
+        assert set(await rig.syncer.send(rig.target, changes)) == set(changes)
+        alone = rig.change("a", "/app/abs/alone")
+        assert await rig.syncer.send(rig.target, [alone]) == (alone,)
+    assert real_held(target.id, "/srv/real/a") == real_held(target.id, "/srv/real/alone") == ("644", "a")
+    assert real_held(target.id, "/srv/real/new/b") == ("644", "b")
+    assert real_held(target.id, "/c") == ("644", "c")
+
+
+@docker
+async def test_what_a_helper_writes_belongs_to_whom_it_belonged(
+    project: DiskProject, run: Callable[..., ContainerTarget]
+) -> None:
+    target = run()
+    output("docker", "exec", target.id, "sh", "-c", "mkdir /app /app/own; touch /app/a; chown 33:44 /app/a /app/own")
+    for name in ("a", "b", "own/c", "own/new/deep/d"):
+        project.write(name, name)
+    async with by_ways(project, target, HelperContainer) as rig:
+        assert len(await rig.send("a", "b", "own/c", "own/new/deep/d")) == 4
+        for name in ("b", "own/new/deep/e", "own/alone/f"):
+            await rig.sent(name, name)
+    script = "cd /app && stat -c '%u:%g %n' a b own/c own/new own/new/deep/d own/new/deep/e own/alone own/alone/f"
+    listed = dict(line.split()[::-1] for line in output("docker", "exec", target.id, "sh", "-c", script).splitlines())
+    assert listed.pop("b") == "0:0"
+    assert set(listed.values()) == {"33:44"}
+
+
+@docker
+async def test_where_the_containers_user_may_not_write_a_helper_does_and_says_so_once(
+    project: DiskProject, run: Callable[..., ContainerTarget]
+) -> None:
+    target = by_engine(run("--user=65534"))
+    notes: list[str] = []
+    async with Engine() as engine:
+        ways = [EngineShell(engine), HelperContainer(engine, BUSYBOX)]
+        async with ExecSyncer(DockerExec(), project.root, ways, notes.append) as syncer:
+            for text in ("1", "2"):
+                project.write("a", text)
+                project.write("big", text * 1_000_000)
+                changes = [
+                    FileChange(source=RelPath(name), digest=project.digest(name), destinations=(f"/etc/{name}",))
+                    for name in ("a", "big")
+                ]
+                with anyio.fail_after(15):
+                    assert set(await syncer.send(target, changes)) == set(changes)
+    assert copied_out(target.id.removeprefix("docker://"), "/etc/a") == ("644", "2")
+    reason = "user `65534` of container `web` may not write to `/etc`"
+    assert notes == [f"files go into container `web` through a helper container (`{BUSYBOX}`): {reason}"]
+
+
+@docker
+async def test_a_helper_ends_with_its_connection(project: DiskProject, run: Callable[..., ContainerTarget]) -> None:
+    target = run(image=NO_SHELL, command=())
+    async with by_ways(project, target, EngineShell, HelperContainer) as rig:
+        await rig.sent("a", "1")
+        assert helpers(target)
+    eventually(lambda: not helpers(target), within=5)
+
+
+@docker
+async def test_a_helper_ends_with_its_container(project: DiskProject, run: Callable[..., ContainerTarget]) -> None:
+    target = run(image=NO_SHELL, command=())
+    async with by_ways(project, target, HelperContainer) as rig:
+        await rig.sent("a", "1")
+        output("docker", "kill", target.id)
+        project.write("a", "2")
+        with pytest.raises(ContainerLostError), anyio.fail_after(15):
+            await rig.syncer.send(rig.target, [rig.change("a")])
+        await anyio.to_thread.run_sync(functools.partial(eventually, lambda: not helpers(target), within=5))
+
+
+@docker
+async def test_without_an_image_for_helpers_the_reason_and_a_way_out_are_told(
+    project: DiskProject, run: Callable[..., ContainerTarget]
+) -> None:
+    target = by_engine(run(image=NO_SHELL, command=()))
+    project.write("a", "1")
+    async with Engine() as engine:
+        ways = [EngineShell(engine), HelperContainer(engine, "127.0.0.1:1/no/such-image")]
+        async with ExecSyncer(DockerExec(), project.root, ways) as syncer:
+            change = FileChange(source=RelPath("a"), digest=project.digest("a"), destinations=("/a",))
+            with pytest.raises(SyncRefusedError) as caught, anyio.fail_after(15):
+                await syncer.send(target, [change])
+    assert caught.value.message == "container `web` has no shell (`sh`)"
+    assert "no helper container: " in caught.value.tail[-1]
+    assert "project(helper=" in str(caught.value.hint)
+
+
+@docker
+async def test_processes_shared_with_another_container_are_no_way_in(
+    project: DiskProject, run: Callable[..., ContainerTarget]
+) -> None:
+    first = run()
+    target = run(f"--pid=container:{first.id}", image=NO_SHELL, command=())
+    project.write("a", "1")
+    async with by_ways(project, target, HelperContainer) as rig:
+        with pytest.raises(SyncRefusedError, match="cannot tell the processes"), anyio.fail_after(15):
+            await rig.send("a")
+
+
 # --- connections ---------------------------------------------------------------------------------------------
 
 
@@ -728,6 +947,31 @@ async def test_a_pod_that_is_deleted_is_lost(project: DiskProject, space: Cluste
 
         with pytest.raises(ContainerLostError), anyio.fail_after(30):
             await send_until_it_is_gone()
+
+
+@docker
+async def test_a_small_file_does_not_wait_for_a_large_one(
+    project: DiskProject, containers: Callable[[str], ContainerTarget]
+) -> None:
+    with (project.root / "huge").open("wb") as file:
+        file.truncate(400_000_000)
+    project.write("small", "s")
+    async with by_ways(project, containers(DASH), EngineShell) as rig, anyio.create_task_group() as tasks:
+        huge, small = rig.change("huge"), rig.change("small")
+        await rig.send("small")
+        tasks.start_soon(rig.syncer.send, rig.target, [huge])
+        await anyio.to_thread.run_sync(eventually, lambda: _pieces(rig.target))
+        for _ in range(5):
+            assert await rig.syncer.send(rig.target, [small]) == (small,)
+        assert _pieces(rig.target), "the large one is still under way"
+        tasks.cancel_scope.cancel()
+    eventually(lambda: not _pieces(rig.target), within=5)
+
+
+def _pieces(target: ContainerTarget) -> str:
+    """Return the temporary files of a container."""
+    own = target.id.removeprefix("docker://")
+    return output("docker", "exec", own, "find", "/app", "-name", ".devloop*", "-size", "+1000k")
 
 
 # --- readers -------------------------------------------------------------------------------------------------

@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from devloop.core.container_scripts import Lines
 from devloop.core.names import from_system, to_system
-from devloop.core.sync_answers import Acknowledged, Answer, Answers, Greeting, Refusal, reason
+from devloop.core.sync_answers import (
+    Acknowledged,
+    Answer,
+    Answers,
+    Greeting,
+    Located,
+    Refusal,
+    hint,
+    is_lasting,
+    reason,
+)
 from devloop.core.sync_protocol import (
     Content,
     Frame,
@@ -167,17 +177,18 @@ def test_tar_is_as_pythons_own_reads_it(names: list[str], data: bytes, mode: int
 
 TALK = (
     b"\nT0 hello tar find\n\nT0 ok 1\nmv: some words\n\nT0 ok 2\n"
-    b"tar: short\ndf: more\n\nT0 fail 3 permission 1 app user\n"
+    b"tar: short\ndf: more\n\nT0 real 2 0 /srv/a  b\n\nT0 fail 3 permission app /app/a b\n"
 )
 ANSWERS: list[Answer] = [
     Greeting(missing=frozenset({"tar", "find"})),
     Acknowledged(number=1),
     Acknowledged(number=2),
+    Located(number=2, index=0, path="/srv/a  b"),
     Refusal(
         number=3,
         kind="permission",
-        place=1,
-        user="app user",
+        user="app",
+        place="/app/a b",
         words=("mv: some words", "tar: short", "df: more"),
     ),
 ]
@@ -204,6 +215,10 @@ def test_no_output_breaks_the_reader(noise: bytes) -> None:
     assert answers.feed(b"\ndeadbeef ok 5\n") == [Acknowledged(number=5)]
 
 
+def refused(kind: str) -> Refusal:
+    return Refusal(number=1, kind=kind, user="app", place="/app/b", words=("mv: busy",))
+
+
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
@@ -212,16 +227,21 @@ def test_no_output_breaks_the_reader(noise: bytes) -> None:
         ("full", "there is no space left at `/app` of container `web`"),
         ("directory", "`/app/b` is a directory in container `web`, where a file should be"),
         ("file", "`/app` leads through a file in container `web`, where a directory should be"),
+        ("mount", "`/app/b` of container `web` is a volume's file, which cannot be replaced from inside"),
         ("other", "container `web` did not take `/app/b`: mv: busy"),
     ],
 )
 def test_each_refusal_is_told_in_a_sentence(kind: str, sentence: str) -> None:
-    refusal = Refusal(number=1, kind=kind, place=1, user="app", words=("mv: busy",))
-    assert reason(refusal, ("/a", "/app/b"), "web") == sentence
+    assert reason(refused(kind), "web") == sentence
 
 
 def test_a_refusal_can_always_be_told() -> None:
-    assert reason(Refusal(number=1, kind="other", place=9, user="", words=()), (), "web")
+    assert reason(Refusal(number=1, kind="other", user="", place="", words=()), "web")
+
+
+def test_what_the_pod_template_decides_lasts_and_has_a_hint() -> None:
+    assert all(is_lasting(refused(kind)) and hint(refused(kind)) for kind in ("readonly", "permission", "mount"))
+    assert not any(is_lasting(refused(kind)) for kind in ("full", "directory", "file", "other"))
 
 
 # --- the rest ------------------------------------------------------------------------------------------------

@@ -4,15 +4,19 @@ import importlib
 import json
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
+
+import anyio
 
 from devloop.adapters.docker.endpoint import Endpoint, find_endpoint
 from devloop.errors import ToolError, UnreachableError
 
 if TYPE_CHECKING:
+    import httpcore
     import httpx
 
 __all__ = ["Engine"]
@@ -70,14 +74,55 @@ class Engine:
         """
         return await self._call("GET", path, parameters, absent=(404,))
 
-    async def post(self, path: str, **parameters: str) -> Any:
+    async def post(self, path: str, document: Mapping[str, Any] | None = None, **parameters: str) -> Any:
         """Return the answer to a POST.
 
         Raises:
             ToolError: The engine refused.
             UnreachableError: It did not answer.
         """
-        return await self._call("POST", path, parameters)
+        return await self._call("POST", path, parameters, document)
+
+    @asynccontextmanager
+    async def streams(
+        self, path: str, document: Mapping[str, Any] | None = None, **parameters: str
+    ) -> AsyncIterator["httpcore.AsyncNetworkStream"]:
+        """Open a process's streams by a POST that turns the connection into them; its end closes them.
+
+        Raises:
+            ToolError: The engine refused.
+            UnreachableError: It did not answer.
+        """
+        import httpx
+
+        headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
+        request = self._connected().build_request("POST", path, params=parameters, json=document, headers=headers)
+        try:
+            answer = await self._connected().send(request, stream=True)
+        except httpx.TransportError as error:
+            raise unreachable(self.endpoint, error) from error
+        try:
+            if answer.status_code not in {101, 200}:
+                await answer.aread()
+                raise _refusal("POST", path, answer)
+            yield answer.extensions["network_stream"]
+        finally:
+            with anyio.move_on_after(1, shield=True):
+                await answer.aclose()
+
+    async def pull(self, ref: str) -> None:
+        """Have the engine pull an image.
+
+        Raises:
+            ToolError: It could not.
+            UnreachableError: The engine did not answer.
+        """
+        # Without a tag the engine would pull all of them.
+        tagged = ref if ":" in ref.rpartition("/")[2] else f"{ref}:latest"
+        answer = await self._answer("POST", "/images/create", {"fromImage": tagged})
+        for line in answer.text.splitlines():
+            if failed := json.loads(line).get("error"):
+                raise ToolError(f"the Docker engine cannot pull `{ref}`: {failed}", command=("docker", "pull", ref))
 
     async def delete(self, path: str, **parameters: str) -> bool:
         """Return whether a DELETE was done: not when there is nothing (404) or something uses it (409).
@@ -106,24 +151,42 @@ class Engine:
         return True
 
     async def _call(
-        self, method: str, path: str, parameters: Mapping[str, str], *, absent: tuple[int, ...] = ()
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str],
+        document: Mapping[str, Any] | None = None,
+        *,
+        absent: tuple[int, ...] = (),
     ) -> Any:
-        import httpx
-
-        if self._client is None:
-            self._client = _client(self.endpoint)
-        try:
-            answer = await self._client.request(method, path, params=parameters)
-        except httpx.TransportError as error:
-            raise unreachable(self.endpoint, error) from error
+        answer = await self._answer(method, path, parameters, document, absent=absent)
         if answer.status_code in absent:
             return None
-        if answer.is_error:
-            reason = _reason(answer.text)
-            raise ToolError(
-                f"the Docker engine refused: {reason}", command=(method, path), exit_code=answer.status_code
-            )
         return answer.json() if answer.headers.get("content-type", "").startswith("application/json") else answer.text
+
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str],
+        document: Mapping[str, Any] | None = None,
+        *,
+        absent: tuple[int, ...] = (),
+    ) -> "httpx.Response":
+        import httpx
+
+        try:
+            answer = await self._connected().request(method, path, params=parameters, json=document)
+        except httpx.TransportError as error:
+            raise unreachable(self.endpoint, error) from error
+        if answer.is_error and answer.status_code not in absent:
+            raise _refusal(method, path, answer)
+        return answer
+
+    def _connected(self) -> "httpx.AsyncClient":
+        if self._client is None:
+            self._client = _client(self.endpoint)
+        return self._client
 
 
 def name_in_path(ref: str) -> str:
@@ -155,18 +218,25 @@ def _client(endpoint: Endpoint) -> "httpx.AsyncClient":
 
     # Reading has no limit: removing an image of many layers takes its time.
     timeout = httpx.Timeout(connect=5, read=None, write=30, pool=None)
+    # Streams keep their connections: a limit would let calls wait for them for ever.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=10)
     if endpoint.is_ssh:
         from devloop.adapters.docker.dial import dial_transport
 
         return httpx.AsyncClient(transport=dial_transport(endpoint), base_url="http://docker", timeout=timeout)
     if (socket := endpoint.socket) is not None:
         # Without TLS there is nothing to verify; the default would read all certificates of the system first (70 ms).
-        transport = httpx.AsyncHTTPTransport(uds=socket, verify=False)
+        transport = httpx.AsyncHTTPTransport(uds=socket, verify=False, limits=limits)
         return httpx.AsyncClient(transport=transport, base_url="http://docker", timeout=timeout)
     tls = endpoint.tls_context()
     address = endpoint.host.partition("://")[2]
-    transport = httpx.AsyncHTTPTransport(verify=tls or False)
+    transport = httpx.AsyncHTTPTransport(verify=tls or False, limits=limits)
     return httpx.AsyncClient(transport=transport, base_url=f"{'https' if tls else 'http'}://{address}", timeout=timeout)
+
+
+def _refusal(method: str, path: str, answer: "httpx.Response") -> ToolError:
+    reason = _reason(answer.text)
+    return ToolError(f"the Docker engine refused: {reason}", command=(method, path), exit_code=answer.status_code)
 
 
 def _reason(body: str) -> str:

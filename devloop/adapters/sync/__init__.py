@@ -1,5 +1,6 @@
 """Files into running containers: one kept-open connection to a shell in each, and what is done after a copy."""
 
+import functools
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,13 +8,13 @@ from typing import TYPE_CHECKING, Final, Self
 
 from anyio import AsyncContextManagerMixin, create_task_group
 
-from devloop.adapters.sync.channel import Channel, Executor
-from devloop.adapters.sync.session import SessionLostError
+from devloop.adapters.sync.channel import Channel, ClusterShell, Executor
+from devloop.adapters.sync.session import NotPermittedError, Session, SessionLostError
 from devloop.adapters.sync.transfer import transfer
 from devloop.core.container_scripts import NOT_RESTARTED, NOT_SUPERVISED, Lines, restart_script, run_script
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, FileChange
-from devloop.runtime.ports import ContainerLostError, ExecExit, ExecOutput
+from devloop.runtime.ports import Access, ContainerLostError, ExecExit, ExecOutput
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -27,20 +28,36 @@ _FRUITLESS: Final = 3
 """Connections lost in a row, with nothing acknowledged, after which a container counts as gone."""
 
 
+def _keep_silent(_note: str) -> None:
+    return
+
+
 class ExecSyncer(AsyncContextManagerMixin):
-    """Copies files into containers that have a shell.
+    """Copies files into containers by a shell in each, or beside it.
 
     Entered as a context manager; leaving it closes all connections.
 
     Args:
         cluster: Where the containers are.
         root: The project's root.
+        ways: How containers' files can be reached, the best first; None for the cluster's own way alone.
+        note: Told, once for all containers of a name, by what unusual way files go and why.
     """
 
-    def __init__(self, cluster: Executor, root: Path) -> None:
+    def __init__(
+        self,
+        cluster: Executor,
+        root: Path,
+        ways: Sequence[Access] | None = None,
+        note: Callable[[str], None] = _keep_silent,
+    ) -> None:
         self._cluster = cluster
         self._root = root.resolve()
+        self._ways = (ClusterShell(cluster),) if ways is None else tuple(ways)
+        self._note = note
+        self._noted: set[str] = set()
         self._channels: dict[ContainerTarget, Channel] = {}
+        self._asides: dict[ContainerTarget, tuple[Access, Channel]] = {}
         self._tasks: TaskGroup | None = None
 
     @asynccontextmanager
@@ -62,6 +79,7 @@ class ExecSyncer(AsyncContextManagerMixin):
         """Keep a connection to each of these containers, and close those to others."""
         for target in self._channels.keys() - set(targets):
             self._channels.pop(target).close()
+            self._close_aside(target)
         for target in targets:
             self._channel(target)
 
@@ -80,12 +98,21 @@ class ExecSyncer(AsyncContextManagerMixin):
         fruitless = 0
         while fruitless < _FRUITLESS:
             before = len(acknowledged)
-            session = await channel.session()
+            session, way = await channel.session(), channel.way
             rest = [change for change in changes if change.source not in acknowledged]
             try:
-                await transfer(session, self._root, rest, lambda change: acknowledged.update({change.source: change}))
+                await transfer(
+                    session,
+                    functools.partial(self._aside, target, way),
+                    self._root,
+                    rest,
+                    lambda change: acknowledged.update({change.source: change}),
+                )
             except SessionLostError:
                 fruitless = 0 if len(acknowledged) > before else fruitless + 1
+            except NotPermittedError as error:
+                if not channel.go_round(way, error):
+                    raise
             else:
                 return tuple(acknowledged.values())
         raise ContainerLostError(f"the connection to container `{target.container}` breaks again and again")
@@ -163,8 +190,30 @@ class ExecSyncer(AsyncContextManagerMixin):
 
     def _channel(self, target: ContainerTarget) -> Channel:
         if target not in self._channels:
-            if self._tasks is None:
-                raise RuntimeError("the syncer is not entered")
-            channel = self._channels[target] = Channel(self._cluster, target)
-            self._tasks.start_soon(channel.run, name=f"sync {target.pod}/{target.container}")
+            self._channels[target] = self._opened(target, self._ways)
         return self._channels[target]
+
+    async def _aside(self, target: ContainerTarget, way: Access) -> Session:
+        """Return a second session with a container, by the same way as the first."""
+        known = self._asides.get(target)
+        if known is None or known[0] is not way:
+            self._close_aside(target)
+            known = self._asides[target] = way, self._opened(target, [way])
+        return await known[1].session()
+
+    def _close_aside(self, target: ContainerTarget) -> None:
+        if known := self._asides.pop(target, None):
+            known[1].close()
+
+    def _opened(self, target: ContainerTarget, ways: Sequence[Access]) -> Channel:
+        if self._tasks is None:
+            raise RuntimeError("the syncer is not entered")
+        channel = Channel(ways, target, functools.partial(self._tell, target))
+        self._tasks.start_soon(channel.run, name=f"sync {target.pod}/{target.container}")
+        return channel
+
+    def _tell(self, target: ContainerTarget, way: Access, reason: str) -> None:
+        note = f"files go into container `{target.container}` through {way.name}: {reason}"
+        if note not in self._noted:
+            self._noted.add(note)
+            self._note(note)

@@ -1,8 +1,8 @@
 """The connection to one container, opened ahead and opened again whenever it was cut."""
 
 import secrets
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
 
 import anyio
@@ -10,12 +10,12 @@ from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 
 from devloop.adapters.sync.session import Session
-from devloop.core.sync_script import loop_script
+from devloop.core.sync_script import NO_ROOT, loop_script
 from devloop.errors import ToolError, UnreachableError
 from devloop.model import ContainerTarget
-from devloop.runtime.ports import ContainerLostError, ExecExit, ExecStream, SyncRefusedError
+from devloop.runtime.ports import Access, ContainerLostError, ExecExit, ExecStream, SyncRefusedError
 
-__all__ = ["Channel", "Executor"]
+__all__ = ["Channel", "ClusterShell", "Executor"]
 
 _NEEDED: Final = ("dd", "mv", "rm", "mkdir", "chmod")
 _NO_SUCH_PROGRAM: Final = (126, 127)
@@ -36,22 +36,57 @@ class Executor(Protocol):
         """Run a command in a container."""
 
 
+class ClusterShell:
+    """The way to a container's files that every cluster has: its own shell.
+
+    Args:
+        cluster: Where the container is.
+    """
+
+    name = "the cluster"
+    root = ""
+
+    def __init__(self, cluster: Executor) -> None:
+        self._cluster = cluster
+
+    async def leads_to(self, target: ContainerTarget) -> bool:  # noqa: ARG002 - every container may have a shell
+        """Return True."""
+        await checkpoint()
+        return True
+
+    @asynccontextmanager
+    async def shell(self, target: ContainerTarget, script: str) -> AsyncIterator[ExecStream]:
+        """Run a script with `sh` in the container."""
+        async with self._cluster.exec(target, ("sh", "-c", script), stdin=True) as stream:
+            yield stream
+
+
 class Channel:
     """Keeps a session with a container for as long as `run` runs.
 
     Args:
-        cluster: Where the container is.
+        ways: How the container's files can be reached, the best first.
         target: The container.
+        tell: Told when files do not go through the container's own shell: by which way, and why.
     """
 
-    def __init__(self, cluster: Executor, target: ContainerTarget) -> None:
-        self._cluster = cluster
+    def __init__(
+        self, ways: Sequence[Access], target: ContainerTarget, tell: Callable[[Access, str], None] | None = None
+    ) -> None:
+        self._ways = list(ways)
         self._target = target
+        self._tell = tell
         self._scope = CancelScope()
         self._state: Session | SyncRefusedError | ContainerLostError | None = None
+        self._refused: list[SyncRefusedError] = []
         self._changed = anyio.Event()
         self._wanted = anyio.Event()
         self._ended = False
+
+    @property
+    def way(self) -> Access:
+        """The way that is tried or taken now."""
+        return self._ways[0]
 
     async def session(self) -> Session:
         """Return a live session, as soon as there is one.
@@ -68,7 +103,7 @@ class Channel:
                 case Session() as session:
                     return session
                 case SyncRefusedError() as error:
-                    raise SyncRefusedError(error.message, tail=error.tail, hint=error.hint)
+                    raise SyncRefusedError(error.message, tail=error.tail, hint=error.hint, lasting=error.lasting)
                 case ContainerLostError() as error:
                     raise ContainerLostError(error.message)
                 case None:
@@ -80,19 +115,44 @@ class Channel:
         self._become(ContainerLostError(f"container `{self._name}` is gone"))
         self._scope.cancel("the container is gone")
 
+    def go_round(self, way: Access, refusal: SyncRefusedError) -> bool:
+        """Try other ways, since the container did not take files by this one; return whether there are any.
+
+        Where it turns out that none of them leads there, `session` raises the first refusal.
+        """
+        if self.way is not way:
+            return True  # somebody else has found out, too
+        session = self._state
+        self._refused.append(refusal)
+        self._ways = [other for other in self._ways[1:] if other.root] or self._ways[:1]
+        if self.way is way:
+            self._become(self._final())
+            return False
+        self._become(None)
+        if isinstance(session, Session):
+            session.abort()
+        return True
+
     async def run(self) -> None:
         """Keep a session until closed, or until it is clear that the container takes none."""
         failures = 0
         with self._scope:
             while not isinstance(self._state, SyncRefusedError):
+                way = self.way
+                if not await way.leads_to(self._target):
+                    if not self._drop(way):
+                        failures += 1
+                        self._become(self._final())
+                        await self._pause(failures)
+                    continue
                 began = anyio.current_time()
-                session, ending = await self._connected()
+                session, ending = await self._connected(way)
                 if session is not None:
                     self._become(None)
                 if session is not None and (session.was_useful or anyio.current_time() - began > _STABLE):
                     failures = 0
-                elif refusal := self._refusal(ending):
-                    self._become(refusal)
+                elif refusal := self._refusal(way, ending):
+                    self.go_round(way, refusal)
                 else:
                     failures += not isinstance(ending, UnreachableError)
                     if failures >= _ATTEMPTS:
@@ -110,38 +170,65 @@ class Channel:
             self._changed.set()
             self._changed = anyio.Event()
 
-    async def _connected(self) -> tuple[Session | None, ExecExit | ToolError | None]:
+    def _drop(self, way: Access) -> bool:
+        """Forget a way that does not lead to this container at all, if there is another."""
+        others = [other for other in self._ways if other is not way]
+        self._ways = others or self._ways
+        return bool(others)
+
+    def _final(self) -> SyncRefusedError | ContainerLostError:
+        """Return why no way is left: what the first one said, and the others besides."""
+        if not self._refused:
+            return ContainerLostError(f"container `{self._name}` is not to be found")
+        first, *others = self._refused
+        hints = [each.hint for each in (first, *others) if each.hint]
+        tail = (*first.tail, *(each.message for each in others))
+        return SyncRefusedError(first.message, tail=tail, hint=hints[-1] if hints else None, lasting=first.lasting)
+
+    async def _connected(self, way: Access) -> tuple[Session | None, ExecExit | ToolError | None]:
         """Serve one connection; return its session, if it came to one, and how it ended."""
         token = secrets.token_hex(6)
         live: list[Session] = []
+        lacking: list[str] = []
 
         def greeted() -> None:
-            if lacking := [tool for tool in _NEEDED if tool in session.missing]:
-                self._become(SyncRefusedError(f"container `{self._name}` has no {_listed(lacking)}"))
+            lacking.extend(tool for tool in _NEEDED if tool in session.missing)
+            if lacking:
                 session.abort()
-            else:
-                live.append(session)
-                self._become(session)
+                return
+            live.append(session)
+            self._become(session)
+            if self._refused and self._tell is not None:
+                self._tell(way, self._refused[0].message)
 
         try:
-            async with self._cluster.exec(self._target, ("sh", "-c", loop_script(token)), stdin=True) as stream:
-                session = Session(stream, token, self._name)
-                ending = await session.serve(greeted)
+            async with way.shell(self._target, loop_script(token, way.root)) as stream:
+                session = Session(stream, token, self._name, way.root)
+                ending: ExecExit | ToolError | None = await session.serve(greeted)
         except ToolError as error:
             ending = error
+        if lacking:
+            ending = SyncRefusedError(f"container `{self._name}` has no {_listed(lacking)}")
         return (live[0] if live else None), ending
 
-    def _refusal(self, ending: ExecExit | ToolError | None) -> SyncRefusedError | None:
-        message = f"container `{self._name}` has no shell (`sh`)"
+    def _refusal(self, way: Access, ending: ExecExit | ToolError | None) -> SyncRefusedError | None:
         match ending:
             case None:  # we ended it ourselves
-                return self._state if isinstance(self._state, SyncRefusedError) else None
+                return None
+            case SyncRefusedError():
+                return ending
+            case ExecExit(code=code) if code == NO_ROOT:
+                return SyncRefusedError(f"{way.name} does not see the files of container `{self._name}`")
             case ExecExit(code=code):
-                return SyncRefusedError(message) if code in _NO_SUCH_PROGRAM else None
+                return SyncRefusedError(self._no_shell) if code in _NO_SUCH_PROGRAM else None
             case ContainerLostError() | UnreachableError():
                 return None
             case _:
-                return SyncRefusedError(message, tail=(ending.message,))
+                return SyncRefusedError(self._no_shell, tail=(ending.message,))
+
+    @property
+    def _no_shell(self) -> str:
+        return f"container `{self._name}` has no shell (`sh`)"
 
     async def _pause(self, failures: int) -> None:
         self._wanted = anyio.Event()

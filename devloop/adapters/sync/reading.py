@@ -17,6 +17,8 @@ __all__ = ["PIECE", "LargeFile", "Reading"]
 
 PIECE: Final = 512 * 1024
 """Bytes that go out at one stroke: few enough that a small file behind them does not wait long."""
+_LARGE_PIECE: Final = 2 * 1024 * 1024
+"""The same for a large file, which goes its own way: one process in the container serves each piece."""
 _ENTRIES: Final = 500
 _OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -43,7 +45,7 @@ class LargeFile:
 
     def read(self) -> bytes:
         """Return the next piece, empty at the end."""
-        data = _read(self._handle, PIECE)
+        data = _read(self._handle, _LARGE_PIECE)
         self._hasher.update(data)
         return data
 
@@ -53,7 +55,7 @@ class LargeFile:
 
 
 class Reading:
-    """Reads the files that changes name, in portions.
+    """Reads the files that changes name, in portions; large files come last.
 
     Args:
         root: The project's root.
@@ -83,14 +85,26 @@ class Reading:
 
 
 def _entries(root: Path, changes: Iterable[FileChange]) -> Iterator[Content | Link | LargeFile]:
+    large: list[FileChange] = []
     for change in changes:
-        with suppress(FileNotFoundError, NotADirectoryError):  # it vanished: the next hint tells
-            if entry := _entry(root, change):
-                yield entry
+        entry = _entry(root, change)
+        if isinstance(entry, LargeFile):
+            entry.close()
+            large.append(change)
+        elif entry is not None:
+            yield entry
+    for change in large:
+        if (entry := _entry(root, change)) is not None:
+            yield entry
 
 
 def _entry(root: Path, change: FileChange) -> Content | Link | LargeFile | None:
-    absolute = os.path.normpath(f"{root}/{to_system(change.source)}")
+    with suppress(FileNotFoundError, NotADirectoryError):  # it vanished: the next hint tells
+        return _opened(change, os.path.normpath(f"{root}/{to_system(change.source)}"))
+    return None
+
+
+def _opened(change: FileChange, absolute: str) -> Content | Link | LargeFile | None:
     status = os.lstat(absolute)
     if stat.S_ISLNK(status.st_mode):
         target = from_system(str(Path(absolute).readlink()))

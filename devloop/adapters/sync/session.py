@@ -7,12 +7,21 @@ from typing import Final
 import anyio
 from anyio import CancelScope, create_memory_object_stream, create_task_group
 
-from devloop.core.sync_answers import Acknowledged, Answers, Greeting, Refusal, reason
+from devloop.core.sync_answers import (
+    Acknowledged,
+    Answers,
+    Greeting,
+    Located,
+    Refusal,
+    hint,
+    is_lasting,
+    reason,
+)
 from devloop.core.sync_protocol import Frame
 from devloop.errors import ToolError
 from devloop.runtime.ports import ContainerLostError, ExecExit, ExecOutput, ExecStream, SyncRefusedError
 
-__all__ = ["Pending", "Session", "SessionLostError"]
+__all__ = ["NotPermittedError", "Pending", "Session", "SessionLostError"]
 
 _PATIENCE: Final = 30.0
 """Seconds without an answer after which a connection counts as dead."""
@@ -22,11 +31,21 @@ class SessionLostError(Exception):
     """The connection ended before the answer came; the container may well live."""
 
 
+class NotPermittedError(SyncRefusedError):
+    """The user that the shell runs as may not write there."""
+
+
 class Pending:
-    """A frame on its way."""
+    """A frame on its way.
+
+    Attributes:
+        frame: The frame.
+        located: Where directories that it asks for really are, by their index.
+    """
 
     def __init__(self, frame: Frame, abort: Callable[[], None], container: str) -> None:
         self.frame = frame
+        self.located: dict[int, str] = {}
         self._abort = abort
         self._container = container
         self._answer: Acknowledged | Refusal | None = None
@@ -50,7 +69,9 @@ class Pending:
             case Acknowledged():
                 return
             case Refusal() as refusal:
-                raise SyncRefusedError(reason(refusal, self.frame.places, self._container), tail=refusal.words)
+                message = reason(refusal, self._container)
+                kind = NotPermittedError if refusal.kind == "permission" else SyncRefusedError
+                raise kind(message, tail=refusal.words, hint=hint(refusal), lasting=is_lasting(refusal))
             case None:
                 self._abort()
                 raise SessionLostError
@@ -63,9 +84,11 @@ class Session:
         stream: The shell's streams; it was started with `core.sync_script.loop_script(token)`.
         token: The connection's token.
         container: The container's name, for messages.
+        root: What the container's root directory is called for the shell.
     """
 
-    def __init__(self, stream: ExecStream, token: str, container: str) -> None:
+    def __init__(self, stream: ExecStream, token: str, container: str, root: str = "") -> None:
+        self.root = root
         self._stream = stream
         self._token = token
         self._container = container
@@ -149,6 +172,9 @@ class Session:
                             case Greeting(missing=missing):
                                 self.missing = missing
                                 greeted()
+                            case Located():
+                                if asking := self._pending.get(answer.number):
+                                    asking.located[answer.index] = answer.path
                             case Acknowledged(number=number) | Refusal(number=number):
                                 self.was_useful = True
                                 if pending := self._pending.pop(number, None):

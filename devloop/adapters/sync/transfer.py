@@ -1,7 +1,10 @@
-"""One transfer over one session: files are read, framed and sent while earlier ones are being unpacked."""
+"""One transfer to one container: files are read, framed and sent while earlier ones are being unpacked."""
 
+import posixpath
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +21,7 @@ from devloop.core.sync_protocol import (
     deletion,
     in_order,
     last_part,
+    location,
     part,
     single,
 )
@@ -30,16 +34,33 @@ _WINDOW: Final = 3
 
 
 async def transfer(
-    session: Session, root: Path, changes: Sequence[FileChange], done: Callable[[FileChange], None]
+    session: Session,
+    aside: Callable[[], Awaitable[Session]],
+    root: Path,
+    changes: Sequence[FileChange],
+    done: Callable[[FileChange], None],
 ) -> None:
     """Send the changes; tell each one that the container acknowledged, as it was really sent.
+
+    Args:
+        session: Where they go.
+        aside: Returns a session of its own for large files, so that small ones need not wait for them.
+        root: The project's root.
+        changes: What is to be sent.
+        done: Told of each change that the container holds now.
 
     Raises:
         SyncRefusedError: The container could not take one.
         SessionLostError: The connection ended; what was not told must be sent again.
     """
-    first, writes, last = in_order(changes)
-    window = _Window(session, done)
+    real = await _located(session, changes)
+    originals = {change.source: change for change in changes}
+
+    def tell(change: FileChange) -> None:
+        done(replace(change, destinations=originals[change.source].destinations))
+
+    first, writes, last = in_order([_moved(change, real) for change in changes])
+    window = _Window(session, tell)
     if first:
         await window.post(deletion(first))
     reading = Reading(root, writes)
@@ -48,7 +69,8 @@ async def transfer(
         for frame in frames:
             await window.post(frame)
         if large is not None:
-            await _send_large(session, window, large)
+            await window.settle()
+            await _send_large(aside, large, tell)
     if last:
         await window.post(deletion(last))
     await window.settle()
@@ -79,6 +101,29 @@ class _Window:
             self._done(change)
 
 
+# --- where things are ----------------------------------------------------------------------------------------
+
+
+async def _located(session: Session, changes: Sequence[FileChange]) -> Mapping[str, str]:
+    """Return the directories of all destinations as the shell must name them; none where their own names will do."""
+    if not session.root:
+        return {}
+    directories = sorted({posixpath.dirname(place) for change in changes for place in change.destinations})
+    asked = session.post(location(directories))
+    await asked.wait()
+    return {each: session.root + asked.located.get(index, each) for index, each in enumerate(directories)}
+
+
+def _moved(change: FileChange, real: Mapping[str, str]) -> FileChange:
+    if not real:
+        return change
+    places = (posixpath.split(place) for place in change.destinations)
+    return replace(change, destinations=tuple(posixpath.join(real[folder], name) for folder, name in places))
+
+
+# --- small files ---------------------------------------------------------------------------------------------
+
+
 def _next(session: Session, reading: Reading) -> tuple[tuple[Frame, ...], LargeFile | None]:
     entries, large = reading.portion()
     return _frames(session, entries), large
@@ -86,25 +131,33 @@ def _next(session: Session, reading: Reading) -> tuple[tuple[Frame, ...], LargeF
 
 def _frames(session: Session, entries: Sequence[Content | Link]) -> tuple[Frame, ...]:
     if len(entries) > 1 and "tar" not in session.missing:
-        return (bundle(entries, session.temporary()),)
+        return (bundle(entries, session.temporary(), beside=bool(session.root)),)
     return tuple(frame for entry in entries for frame in single(entry, session.temporary()))
 
 
-async def _send_large(session: Session, window: _Window, large: LargeFile) -> None:
-    place = large.change.destinations[0]
-    temporary = session.temporary()
-    complete = False
-    try:
-        first = True
-        while data := await to_thread.run_sync(large.read):
-            await window.post(part(data, place, temporary, first=first))
-            first = False
-        await window.post(last_part(large.change, large.mode, temporary))
-        complete = True
-    finally:
-        large.close()
-        if not complete:
-            _abandon(session, place, temporary)
+# --- large files ---------------------------------------------------------------------------------------------
+
+
+async def _send_large(
+    aside: Callable[[], Awaitable[Session]], large: LargeFile, done: Callable[[FileChange], None]
+) -> None:
+    with closing(large):
+        session = await aside()
+        window = _Window(session, done)
+        place = large.change.destinations[0]
+        temporary = session.temporary()
+        complete = False
+        try:
+            first = True
+            while data := await to_thread.run_sync(large.read):
+                await window.post(part(data, place, temporary, first=first))
+                first = False
+            await window.post(last_part(large.change, large.mode, temporary))
+            await window.settle()
+            complete = True
+        finally:
+            if not complete:
+                _abandon(session, place, temporary)
 
 
 def _abandon(session: Session, place: str, temporary: str) -> None:
