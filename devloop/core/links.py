@@ -63,7 +63,8 @@ def followed(sources: tuple[Source, ...], targets: Mapping[str, str]) -> tuple[S
     """Return the sources, and beside them what they read through symbolic links.
 
     A link that a source names, or passes on its way, is followed: the link and what it leads to are inputs both. Links
-    inside a copied directory stay links.
+    inside a copied directory stay links; but where a pattern found the directory, the builder copies anew when what they
+    lead to has changed.
 
     Args:
         sources: The sources of a build.
@@ -103,5 +104,5 @@ def _names(source: Source, links: Links) -> Iterator[tuple[str, str, bool]]:
     actual = links.resolve(start)
     selector = Selector(replace(source, pattern="/".join(part for part in (actual or "", rest) if part), excludes=()))
     for link in links.targets:
-        if selector.root_of(link) == link:
+        if selector.root_of(link) is not None:
             yield link, "", True

@@ -10,7 +10,7 @@ from typing import NoReturn
 from devloop.errors import InputError
 from devloop.model import Digest, ImageRef
 
-__all__ = ["full_repository", "normalise", "parse", "same_repository"]
+__all__ = ["full_repository", "normalise", "parse", "same_name", "same_repository"]
 
 _DEFAULT_DOMAIN = "docker.io"
 _LONGEST_PATH = 255
@@ -62,6 +62,18 @@ def full_repository(ref: ImageRef) -> str:
 def same_repository(a: ImageRef, b: ImageRef) -> bool:
     """Return whether both name the same repository, whatever their tags and digests."""
     return full_repository(a) == full_repository(b)
+
+
+def same_name(a: str, b: str) -> bool:
+    """Return whether both texts name the same image, however they are written; what is no reference names itself."""
+    return a == b or _canonical(a) == _canonical(b)
+
+
+def _canonical(text: str) -> ImageRef | str:
+    try:
+        return normalise(parse(text))
+    except InputError:
+        return text.lower()
 
 
 def _full_name(ref: ImageRef) -> tuple[str, str]:

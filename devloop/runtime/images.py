@@ -1,21 +1,28 @@
 """What an image node says about itself: its repository, its build arguments, its Dockerfile and what that reads."""
 
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from devloop.core import digests, reference
+from devloop.core.build_context import NamedContext
 from devloop.core.dockerfile import BaseConfig, BuildFacts, Dockerfile, build_facts, parse
+from devloop.core.links import followed
 from devloop.core.patterns import NO_IGNORE, IgnoreRules
+from devloop.core.reference import same_name
 from devloop.core.syncing import patterns
 from devloop.declarations import Declaration
 from devloop.errors import InputError, Where
 from devloop.model import Digest, ImageRef, ImageSpec, RelPath
+from devloop.runtime.looks import Looks, archives, links
 from devloop.runtime.render import Read, all_in_folder, in_folder
 from devloop.runtime.user_code import call
 
 __all__ = ["BuildSource", "build_arguments", "ignore_rules", "is_custom", "read_source", "repository"]
+
+
+_IMAGE: Final = "docker-image://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +36,9 @@ class BuildSource:
         facts: What it says, or None for a custom builder.
         ignore: The rules of `.dockerignore`; for a custom builder the patterns of its inputs.
         recipe: The parts of the recipe, by digest.
+        links: The symbolic links of the context that the build follows, with their targets.
+        archives: The files of the context that `ADD` names and may unpack.
+        contexts: The folders that the build reads beside its context.
     """
 
     context: str
@@ -37,6 +47,9 @@ class BuildSource:
     facts: BuildFacts | None
     ignore: IgnoreRules
     recipe: Mapping[str, Digest]
+    links: Mapping[str, str] = field(default_factory=dict)
+    archives: frozenset[str] = frozenset()
+    contexts: tuple[NamedContext, ...] = ()
 
     def where(self, line: int) -> Where:
         """Return a place in the Dockerfile."""
@@ -96,6 +109,8 @@ def read_source(
     read: Read,
     is_directory: Callable[[str], bool],
     base: Callable[[str], BaseConfig | None],
+    looks: Looks,
+    platform: str,
 ) -> BuildSource:
     """Return what the image is built from.
 
@@ -104,7 +119,9 @@ def read_source(
         args: Its build arguments.
         read: Reads the project's files.
         is_directory: Tells whether a path relative to the root is a folder.
-        base: Tells what a base image that the project itself builds hands on; None for others.
+        base: Tells what a base image hands on; None where that is not known.
+        looks: Looks at the disk.
+        platform: What the builder runs on.
 
     Raises:
         InputErrors: The Dockerfile or the `.dockerignore` has mistakes.
@@ -119,23 +136,83 @@ def read_source(
     if text is None:
         raise _no_dockerfile(declaration, dockerfile, is_directory(context))
     parsed = parse(text, path=dockerfile)
-    named = tuple(spec.contexts)
-    facts = build_facts(parsed, target=spec.target, build_args=args, contexts=named)
-    known = {use.reference: config for use in facts.bases if (config := base(use.reference)) is not None}
-    if known:
-        facts = build_facts(parsed, target=spec.target, build_args=args, contexts=named, bases=known)
+    facts = _facts(parsed, spec, args, base, platform)
+    ignore = ignore_rules(context, dockerfile, read)
+    leading = links(facts.sources, context, ignore, looks)
+    facts = facts.following(leading)
     return BuildSource(
         context=context,
         dockerfile=RelPath(dockerfile),
         text=parsed,
         facts=facts,
-        ignore=ignore_rules(context, dockerfile, read),
+        ignore=ignore,
+        links=leading,
+        archives=archives(facts.sources, context, looks),
+        contexts=tuple(_named_contexts(declaration, facts, read, looks)),
         recipe={
             dockerfile: digests.of_value(facts.recipe),
             "build arguments": digests.of_value({each.name: each.value for each in facts.arguments}),
             "the @image line": digests.of_value(_settings(spec)),
         },
     )
+
+
+def _facts(
+    parsed: Dockerfile,
+    spec: ImageSpec,
+    args: Mapping[str, str],
+    base: Callable[[str], BaseConfig | None],
+    platform: str,
+) -> BuildFacts:
+    """Return what the Dockerfile says, given what its base images hand on."""
+    known: dict[str, BaseConfig] = {}
+    asked: set[str] = set()
+    while True:
+        facts = build_facts(
+            parsed,
+            target=spec.target,
+            build_args=args,
+            contexts=tuple(spec.contexts),
+            bases=known,
+            platform=spec.platforms[0] if spec.platforms else platform,
+            build_platform=platform,
+        )
+        # What a base image hands on may be an instruction that names others.
+        unasked = {use.reference for use in facts.bases if use.via == "FROM"} - asked
+        found = {each: _base(each, spec.contexts, base) for each in unasked}
+        asked |= unasked
+        known |= {each: config for each, config in found.items() if config is not None}
+        if not any(found.values()):
+            return facts
+
+
+def _base(
+    name: str, contexts: Mapping[str, str], base: Callable[[str], BaseConfig | None]
+) -> BaseConfig | None:
+    """Return what an image or a named context of this name hands on, None where that is not known."""
+    replaced = next((value for key, value in contexts.items() if same_name(key, name)), None)
+    if replaced is None:
+        return base(name)
+    if replaced.startswith(_IMAGE):
+        return base(replaced.removeprefix(_IMAGE))
+    return None if "://" in replaced else BaseConfig()
+
+
+def _named_contexts(
+    declaration: Declaration, facts: BuildFacts, read: Read, looks: Looks
+) -> Iterator[NamedContext]:
+    spec = declaration.spec
+    assert isinstance(spec, ImageSpec)
+    for name, value in spec.contexts.items():
+        sources = tuple(each for key, found in facts.elsewhere.items() if same_name(key, name) for each in found)
+        if "://" in value or not sources:
+            continue
+        folder = in_folder(declaration.folder, value)
+        path = posixpath.normpath(posixpath.join(folder, ".dockerignore"))
+        text = read(path)
+        ignore = NO_IGNORE if text is None else IgnoreRules.parse(text, path=path)
+        reached = followed(sources, links(sources, folder, ignore, looks))
+        yield NamedContext(folder=folder, sources=reached, ignore=ignore)
 
 
 def _custom(declaration: Declaration, inputs: Sequence[str]) -> BuildSource:

@@ -19,6 +19,7 @@ from devloop.model import Digest, NodeId, RelPath
 from devloop.runtime.aside import Aside
 from devloop.runtime.definitions import digest_of, tree_of
 from devloop.runtime.discover import Project
+from devloop.runtime.looks import may_differ
 from devloop.runtime.ports import Files, Hint, PathsHint, RescanHint, Watcher
 from devloop.runtime.renderings import Renderings, Request, UnrenderedError
 from devloop.runtime.selection import (
@@ -145,22 +146,22 @@ class Observer:
 
     async def _observe(self, tell: Callable[[Observation], None], aside: Aside) -> None:
         await self._read()
-        first = True
+        first, moved = True, False
         while True:
             known = self._known
             before, keep = known.selected, known.keep
             watched = roots(before, known.project.read, known.project.trees)
             async with self._watcher.watch(watched, keep) as hints:
                 # What changed before the watch was on shows when everything is looked at now.
-                moved = await to_thread.run_sync(self._definitions_changed, None)
-                if moved:
+                if await to_thread.run_sync(self._definitions_changed, None):
+                    moved = True
                     await self._read()
                     if self._must_watch_anew(before, keep):
                         continue
                 changed = await to_thread.run_sync(self._scan)
                 if first or changed or moved:
                     tell(self._observation(() if first else changed, rediscovered=first or moved))
-                    first = False
+                    first, moved = False, False
                 await to_thread.run_sync(self._files.save)
                 with suppress(anyio.EndOfStream):
                     while not await self._take(await aside.next(hints), tell, aside):
@@ -243,7 +244,9 @@ class Observer:
             for tree in project.trees.values()
             if not isinstance(hint, PathsHint) or any(tree.holds(path) or below(tree.folder, path) for path in named)
         ]
-        return any(tree_of(self._files, tree.folder, tree.ignore) != tree for tree in trees)
+        if any(tree_of(self._files, tree.folder, tree.ignore) != tree for tree in trees):
+            return True
+        return may_differ(project.looks, self._files, hint.paths if isinstance(hint, PathsHint) else None)
 
     def _rediscover(self) -> tuple[Request, ...]:
         """Read the project; where something has to be rendered first, return that and stay with what was known."""

@@ -238,6 +238,21 @@ async def test_a_changed_dockerfile_selects_other_files_and_watches_them(project
     assert len(project.watcher.watched) > watches
 
 
+async def test_a_link_that_is_copied_and_leads_elsewhere_now_selects_other_files(project: Watched) -> None:
+    await project.next()
+    (project.root / "api/now").symlink_to("src")
+    told = await project.save("api/Dockerfile", "FROM scratch\nCOPY now /app\n")
+    assert files_of(told, API) == {"api/now", "api/src/app.py"}
+
+    (project.root / "api/now").unlink()
+    (project.root / "api/now").symlink_to("other")
+    project.watcher.changed("api/now")
+    told = await project.next()
+
+    assert told.rediscovered
+    assert files_of(told, API) == {"api/now", "api/other/file"}
+
+
 async def test_a_dockerignore_that_appears_is_read(project: Watched) -> None:
     await project.next()
     await project.save("api/src/notes.md", "x")
