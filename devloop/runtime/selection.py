@@ -56,11 +56,18 @@ class Readers:
         self._by_folder: dict[str, list[Selection]] = {}
         for each in selected:
             self._by_folder.setdefault(each.folder, []).append(each)
+        self._above: dict[str, tuple[Selection, ...]] = {}
 
     def around(self, path: str) -> Iterator[Selection]:
         """Yield the selections whose folder is the path or lies above it, whether or not they want it."""
-        for folder in _folders_of(path):
-            yield from self._by_folder.get(folder, ())
+        yield from self._by_folder.get(path, ())
+        if path not in {".", ".."}:
+            directory = path.rpartition("/")[0] or "."
+            above = self._above.get(directory)
+            if above is None:
+                above = tuple(each for folder in _folders_of(directory) for each in self._by_folder.get(folder, ()))
+                self._above[directory] = above
+            yield from above
 
     def of(self, path: str) -> Iterator[Selection]:
         """Yield the selections that read this file."""
