@@ -64,6 +64,7 @@ class ProjectSpec:
         contexts: Names (or patterns with `*`) of contexts that may be deployed to though they are not local.
         registry: Where images are pushed for the cluster to pull.
         images: Further places where manifests name images, for all services.
+        helper: The image of the containers that stand beside those without a shell.
         where: The place of the call.
     """
 
@@ -72,4 +73,5 @@ class ProjectSpec:
     contexts: tuple[str, ...] = ()
     registry: str | None = None
     images: tuple[ImagePath, ...] = ()
+    helper: str = "busybox"
     where: Where | None = None

@@ -621,6 +621,7 @@ def project(
     contexts: str | Sequence[str] = (),
     registry: str | None = None,
     images: ImagePaths | None = None,
+    helper: str = "busybox",
 ) -> None:
     """Say what concerns all nodes.
 
@@ -630,6 +631,8 @@ def project(
         contexts: Contexts that may be deployed to though they are not local; `*` stands for any text.
         registry: Where images are pushed for the cluster to pull, for example `registry.example.com/team`.
         images: Where objects of a kind name images, as for `@service`; for the objects of all services that have such.
+        helper: An image with `sh` and the usual small tools, for the containers by which files are synced into others
+            that have none.
     """
     collector = _collector.get()
     if collector is not None:
@@ -640,6 +643,7 @@ def project(
                 contexts=_texts(contexts),
                 registry=registry,
                 images=_image_paths(images, required=False),
+                helper=helper,
                 where=_caller(),
             )
         )

@@ -1,9 +1,10 @@
 """A session: the whole engine put together, for the command line, a notebook and tests alike."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -17,6 +18,7 @@ from devloop.app.delivering import LateDelivery
 from devloop.app.lean import import_httpx
 from devloop.app.options import UP, Options
 from devloop.app.planning import Planned, planned
+from devloop.app.reaching import ways_into
 from devloop.app.remembered import still_there
 from devloop.app.workspace import Place, Workspace, place_of
 from devloop.core.plan import Mode
@@ -30,7 +32,7 @@ from devloop.runtime.bus import Bus
 from devloop.runtime.journal import Journal
 from devloop.runtime.loop import Loop, Surroundings
 from devloop.runtime.outages import outlast
-from devloop.runtime.ports import Cluster, Loaded, LogLine, PathsHint, PortState
+from devloop.runtime.ports import Access, Cluster, Loaded, LogLine, PathsHint, PortState
 from devloop.runtime.render import service_handle
 from devloop.runtime.tools import Tools, urls_of
 
@@ -277,7 +279,8 @@ class Session(AsyncContextManagerMixin):
             delivery = LateDelivery(cluster, builder, place.context, loaded.project.registry)
             tools = replace(tools, cluster=cluster, delivery=delivery)
             around = replace(around, target=f"{cluster.context}, namespace {cluster.namespace}")
-            tools, around = await self._with_streams(stack, tools, around, cluster)
+            ways = partial(ways_into, cluster, builder.engine, loaded.project.helper)
+            tools, around = await self._with_streams(stack, tools, around, cluster, ways)
         saved = await to_thread.run_sync(around.store.load)
         self.journal.remember(saved.decisions)
         traces = await self._still_there(saved.traces, tools)
@@ -307,13 +310,19 @@ class Session(AsyncContextManagerMixin):
         )
 
     async def _with_streams(
-        self, stack: AsyncExitStack, tools: Tools, around: Surroundings, cluster: Cluster
+        self,
+        stack: AsyncExitStack,
+        tools: Tools,
+        around: Surroundings,
+        cluster: Cluster,
+        ways: Callable[[], Sequence[Access]],
     ) -> tuple[Tools, Surroundings]:
         """Return both with what follows pods: sync, logs and forwards, as far as the session wants them."""
         if self.options.mode.sync:
             from devloop.adapters.sync import ExecSyncer
 
-            syncer = await stack.enter_async_context(ExecSyncer(cluster, self._workspace.root))
+            made = ExecSyncer(cluster, self._workspace.root, ways(), lambda note: self.bus.emit(Noted(message=note)))
+            syncer = await stack.enter_async_context(made)
             tools, around = replace(tools, syncer=syncer), replace(around, syncer=syncer)
         if self.options.logs:
             from devloop.adapters.logs import LogTailer

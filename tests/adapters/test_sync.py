@@ -26,7 +26,7 @@ from devloop.adapters.sync import ExecSyncer
 from devloop.core.supervisor import SCRIPT
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, Digest, FileChange, RelPath
-from devloop.runtime.ports import ContainerLostError, Syncer, SyncRefusedError
+from devloop.runtime.ports import Access, ContainerLostError, Syncer, SyncRefusedError
 from tests.adapters.docker_exec import DockerExec
 from tests.fakes.files import FakeFiles, Stored
 from tests.fakes.syncer import FakeSyncer
@@ -761,7 +761,7 @@ async def test_where_the_containers_user_may_not_write_a_helper_does_and_says_so
     target = by_engine(run("--user=65534"))
     notes: list[str] = []
     async with Engine() as engine:
-        ways = [EngineShell(engine), HelperContainer(engine, BUSYBOX)]
+        ways: list[Access] = [EngineShell(engine), HelperContainer(engine, BUSYBOX)]
         async with ExecSyncer(DockerExec(), project.root, ways, notes.append) as syncer:
             for text in ("1", "2"):
                 project.write("a", text)
@@ -805,7 +805,7 @@ async def test_without_an_image_for_helpers_the_reason_and_a_way_out_are_told(
     target = by_engine(run(image=NO_SHELL, command=()))
     project.write("a", "1")
     async with Engine() as engine:
-        ways = [EngineShell(engine), HelperContainer(engine, "127.0.0.1:1/no/such-image")]
+        ways: list[Access] = [EngineShell(engine), HelperContainer(engine, "127.0.0.1:1/no/such-image")]
         async with ExecSyncer(DockerExec(), project.root, ways) as syncer:
             change = FileChange(source=RelPath("a"), digest=project.digest("a"), destinations=("/a",))
             with pytest.raises(SyncRefusedError) as caught, anyio.fail_after(15):

@@ -19,7 +19,7 @@ from devloop.runtime.ports import Access, ContainerLostError, ExecExit, ExecOutp
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-__all__ = ["ExecSyncer"]
+__all__ = ["ClusterShell", "ExecSyncer"]
 
 _NOT_THERE: Final = 44
 _FETCH: Final = f'[ -e "$1/$2" ] || exit {_NOT_THERE}; tar -cf - -C "$1" -- "$2"'
