@@ -8,7 +8,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 LOCK := requirements/lock.txt
 CODE := devloop tests examples benchmarks docs
-BENCHMARKS ?= start loop build watch sync_channel forward logs
+BENCHMARKS ?= start inference loop build watch sync_channel forward logs
 
 # Uses the engine and cluster that answer; else, on a Debian machine, brings up the project's own test cluster.
 CLUSTER := found=$$(tests/cluster/up --env --if-needed) && eval "$$found"
