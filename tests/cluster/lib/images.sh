@@ -1,4 +1,5 @@
-# Sourced by up: stand-ins for the public images that examples build on, made from Debian's packages under the same names.
+# Sourced by up: the public images that examples build on; where they cannot be pulled, stand-ins made from Debian's packages
+# under the same names.
 # shellcheck shell=bash
 
 make_base_images() {
@@ -8,9 +9,12 @@ make_base_images() {
 
 have_image() { docker image inspect "$1" >/dev/null 2>&1; }
 
+# Whether the image is there or could be pulled.
+get_image() { have_image "$1" || timeout 120 docker pull -q "$1" >/dev/null 2>&1; }
+
 make_busybox() {
-  have_image busybox:latest && return 0
-  say "image busybox"
+  get_image busybox:latest && return 0
+  say "image busybox (a stand-in)"
   local folder
   folder=$(mktemp -d)
   cp /bin/busybox "$folder/"
@@ -28,8 +32,8 @@ DOCKERFILE
 # make_debian NAME IMAGE PACKAGES: a minimal Debian with PACKAGES, imported as IMAGE.
 make_debian() {
   local name=$1 image=$2 packages=$3
-  have_image "$image" && return 0
-  say "image $image (debootstrap, about a minute the first time)"
+  get_image "$image" && return 0
+  say "image $image (a stand-in: debootstrap, about a minute the first time)"
   [ -f "$CACHE/$name.tar" ] || bootstrap_debian "$name" "$packages"
   docker import --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' --change 'CMD ["bash"]' \
     "$CACHE/$name.tar" "$image" >/dev/null
