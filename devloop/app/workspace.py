@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devloop.adapters.devfile import PythonDevfile
+from devloop.adapters.docker.bases import EngineImages
 from devloop.adapters.files import DiskFiles
 from devloop.adapters.kube.config import read_contexts
 from devloop.adapters.rendering import ToolRenderer
@@ -21,6 +22,7 @@ from devloop.errors import InputError, InputErrors
 from devloop.model import NodeId
 from devloop.runtime.discover import Project, discover
 from devloop.runtime.observe import Observation, Observer
+from devloop.runtime.outside import Outside
 from devloop.runtime.ports import Loaded
 from devloop.runtime.renderings import Renderings, UnrenderedError
 
@@ -77,6 +79,7 @@ class Workspace:
         self.files = DiskFiles(self.root, self.state)
         self.watcher = FileWatcher(self.root)
         self._renderer = ToolRenderer(self.root, self.state)
+        self.images = EngineImages()
         self._renderings: dict[str, Renderings] = {}
 
     def load(self) -> Loaded:
@@ -110,6 +113,7 @@ class Workspace:
             self.renderings(namespace),
             given=self.options.settings,
             environment=os.environ,
+            outside=Outside(base=self.images.base, platform=self.images.platform),
         )
 
     def project(self, namespace: str) -> Project:

@@ -1,4 +1,4 @@
-"""Whether a file may be an archive that `ADD` unpacks, told by its first bytes as the builder does: names do not count."""
+"""Whether a file may be an archive that `ADD` unpacks, told by its first bytes as the builder does, not by its name."""
 
 from typing import Final
 

@@ -185,7 +185,8 @@ class BuildFacts:
             paths: The files and links of the context.
             ignore: Its `.dockerignore`.
             links: The text of each of the links, by its path.
-            directories: The directories of the context. Without them, what an empty one could make a difference to counts.
+            directories: The directories of the context. Without them, what an empty one could make a difference to
+                counts.
             archives: Those of the files that `ADD` would unpack. Without them, any file that `ADD` names may be one.
         """
         sources = followed(self.sources, links or {})

@@ -220,7 +220,8 @@ class StageReader:
     def read_all_of(self, name: str, start: Instruction) -> None:
         """Note that the stage starts from all of an image or named context."""
         kind, text = SourceKind.COPY, start.text.strip()
-        self.elsewhere.append((name, Source(pattern="", kind=kind, line=start.line, instruction=text, stage=self.index)))
+        source = Source(pattern="", kind=kind, line=start.line, instruction=text, stage=self.index)
+        self.elsewhere.append((name, source))
 
     def _copy_source(self, value: Value, instruction: Instruction) -> CopySource | None:
         if value.doubtful:

@@ -63,8 +63,8 @@ def followed(sources: tuple[Source, ...], targets: Mapping[str, str]) -> tuple[S
     """Return the sources, and beside them what they read through symbolic links.
 
     A link that a source names, or passes on its way, is followed: the link and what it leads to are inputs both. Links
-    inside a copied directory stay links; but where a pattern found the directory, the builder copies anew when what they
-    lead to has changed.
+    inside a copied directory stay links; but where a pattern found the directory, the builder copies anew when what
+    they lead to has changed.
 
     Args:
         sources: The sources of a build.

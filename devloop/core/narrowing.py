@@ -2,7 +2,8 @@
 
 `COPY . /w` in one stage and `COPY --from=one /w/src /` in the next make an input of `src` alone. The stages are played,
 and what is looked at is noted: whatever becomes a layer of the image or is there before a `RUN`, which may do something
-else each time it runs; and what such stages take of others. Where the play cannot know, all that may be looked at counts.
+else each time it runs; and what such stages take of others. Where the play cannot know, all that may be looked at
+counts.
 """
 
 import functools
@@ -142,7 +143,7 @@ def _all(system: FileSystem) -> Iterator[File]:
 
 def _entries(files: Iterable[File]) -> set[tuple[int, int, str]]:
     """Return the files, and the links that led to them, with the instruction that took them from the context."""
-    found = set()
+    found: set[tuple[int, int, str]] = set()
     for file in files:
         if file.entered is not None and file.origin is not None:
             found.update((*file.entered, path) for path in (file.origin, *file.by))
