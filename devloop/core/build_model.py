@@ -8,7 +8,7 @@ from devloop.core.links import followed
 from devloop.core.narrowing import narrowed
 from devloop.core.patterns import NO_IGNORE, IgnoreRules
 from devloop.core.sources import Source, table_of
-from devloop.core.stages import Stage, Unknown
+from devloop.core.stages import Copy, Run, Stage, Unknown
 
 __all__ = [
     "UNKNOWN_BASE",
@@ -149,6 +149,21 @@ class BuildFacts:
         """The stage that becomes the image."""
         return self.stages[max(self.stages)]
 
+    @property
+    def may_be_narrowed(self) -> bool:
+        """Whether `inputs` may be fewer than what the sources select: a stage is taken from that ends with a copy."""
+        return any(_ends_with_copy(stage) for index, stage in self.stages.items() if index not in self._layers)
+
+    @property
+    def _layers(self) -> frozenset[int]:
+        """The stages whose layers the image has."""
+        found: list[int] = []
+        index: int | None = max(self.stages)
+        while index is not None:
+            found.append(index)
+            index = self.stages[index].base
+        return frozenset(found)
+
     def following(self, links: Mapping[str, str]) -> "BuildFacts":
         """Return these facts with the sources that are reached through symbolic links of the context.
 
@@ -201,3 +216,16 @@ class BuildFacts:
             links=links or {},
             may_be_archive=lambda path: archives is None or path in archives,
         )
+
+
+def _ends_with_copy(stage: Stage) -> bool:
+    """Return whether the stage copies from the context after its last `RUN`."""
+    for operation in reversed(stage.operations):
+        match operation:
+            case Run():
+                return False
+            case Copy() if operation.from_context:
+                return True
+            case _:
+                pass
+    return False

@@ -13,7 +13,7 @@ from typing import assert_never
 import anyio
 from anyio import create_task_group, to_thread
 
-from devloop.core.graph import Graph, Node
+from devloop.core.graph import Detail, Graph, Node
 from devloop.errors import InputError
 from devloop.model import Digest, NodeId, RelPath
 from devloop.runtime.aside import Aside
@@ -21,6 +21,7 @@ from devloop.runtime.definitions import digest_of, tree_of
 from devloop.runtime.discover import Project
 from devloop.runtime.looks import may_differ
 from devloop.runtime.ports import Files, Hint, PathsHint, RescanHint, Watcher
+from devloop.runtime.reduction import Reduction
 from devloop.runtime.renderings import Renderings, Request, UnrenderedError
 from devloop.runtime.selection import (
     FileTable,
@@ -105,6 +106,7 @@ class Observer:
         self._renderings = renderings
         self._narrow = narrow
         self._known = _Known()
+        self._reduction = Reduction()
 
     async def look(self) -> Observation:
         """Return the project as it is now, without watching it."""
@@ -221,11 +223,16 @@ class Observer:
         return Observation(
             project=known.project,
             graph=known.graph,
-            files=dict(known.files),
+            files={node: self._reduction.of(node, self._detail(node), files) for node, files in known.files.items()},
             changed=tuple(changed),
             touched=touched or {},
             rediscovered=rediscovered,
         )
+
+    def _detail(self, node: NodeId) -> Detail | None:
+        known = self._known
+        found = known.graph.nodes[node] if node in known.graph.nodes else None
+        return found.detail if found is not None and found.detail is not None else known.last_good[node].detail
 
     # --- definitions (in a worker thread) ----------------------------------------------------------------------
 

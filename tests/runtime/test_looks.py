@@ -134,6 +134,17 @@ def test_a_stage_that_starts_from_a_named_context_takes_all_of_it(tmp_path: Path
     assert project.inputs() == ["api/src/main.py", "shared/a", "shared/b/c"]
 
 
+def test_what_reaches_only_a_stage_of_which_something_else_is_taken_is_no_input(tmp_path: Path) -> None:
+    project = OnDisk(tmp_path, "FROM scratch AS one", "COPY . /w/", "FROM scratch", "COPY --from=one /w/src /")
+    assert project.inputs() == ["api/src/main.py"]
+
+
+def test_a_folder_that_is_read_by_another_name_too_counts_there(tmp_path: Path) -> None:
+    image = "'api', contexts={'lib': 'api/lib'}"
+    lines = ("FROM scratch AS one", "COPY . /w/", "FROM scratch", "COPY --from=one /w/src /", "COPY --from=lib a.py /")
+    assert OnDisk(tmp_path, *lines, image=image).inputs() == ["api/lib/a.py", "api/src/main.py"]
+
+
 INSPECTED = {"Config": {"Env": ["HOME=/srv", "S=src"], "WorkingDir": "/app", "OnBuild": ["COPY lib /lib"], "Cmd": None}}
 
 
