@@ -8,9 +8,10 @@ from devloop.adapters.devfile import PythonDevfile
 from devloop.adapters.files import DiskFiles
 from devloop.errors import InputError
 from devloop.runtime.discover import Project, discover
+from devloop.runtime.renderings import Renderings, UnrenderedError
 from tests.fakes.renderer import renderings
 
-__all__ = ["DEPLOYMENT", "discovered", "found", "only", "write"]
+__all__ = ["DEPLOYMENT", "discover_with", "discovered", "found", "only", "write"]
 
 DEPLOYMENT = """\
 apiVersion: apps/v1
@@ -35,13 +36,20 @@ def write(root: Path, files: Mapping[str, str]) -> None:
 
 def discovered(root: Path, **settings: str) -> Project:
     """Return the project of a folder."""
-    return discover(
-        PythonDevfile(root / "devfile.py"),
-        DiskFiles(root, root / ".." / "state"),
-        renderings(str(root.resolve())),
-        given=settings,
-        environment={},
-    )
+    return discover_with(root, renderings(str(root.resolve())), **settings)
+
+
+def discover_with(root: Path, tools: Renderings, **settings: str) -> Project:
+    """Return the project of a folder, once all is rendered that it asks for."""
+
+    def read() -> Project:
+        devfile, files = PythonDevfile(root / "devfile.py"), DiskFiles(root, root / ".." / "state")
+        project = discover(devfile, files, tools, given=settings, environment={})
+        if project.unrendered:
+            raise UnrenderedError(project.unrendered)
+        return project
+
+    return tools.complete(read)
 
 
 def found(root: Path, files: Mapping[str, str], **settings: str) -> tuple[InputError, ...]:
