@@ -5,7 +5,7 @@ has acknowledged since. The difference is sent; a new container has acknowledged
 its way to a container is `UNSURE` there until it is acknowledged.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from devloop.core.digests import ABSENT
 from devloop.core.syncing import Placement
@@ -33,6 +33,7 @@ def difference(
     wanted: Mapping[RelPath, Digest],
     built: Mapping[RelPath, Digest],
     held: Mapping[RelPath, Digest],
+    under_way: Collection[RelPath] = (),
 ) -> Iterator[FileChange]:
     """Return what to send to a container, sorted by path.
 
@@ -41,8 +42,9 @@ def difference(
         wanted: What the container should hold.
         built: What its image was built from.
         held: What it has acknowledged since, as `holding` says it.
+        under_way: What is being sent to it now, and left out.
     """
-    candidates = sorted(_candidates(wanted, built, held))
+    candidates = sorted(path for path in _candidates(wanted, built, held) if path not in under_way)
     files = wanted.keys() | built.keys() | held.keys() if candidates else set()
     for path in candidates:
         present = wanted.get(path)

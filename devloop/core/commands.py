@@ -1,17 +1,22 @@
 """What is to be started and cancelled, given what a session knows and what its plan says."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from devloop.core.catch_up import difference, wanted_files, what_changed
 from devloop.core.feeds import feeds
 from devloop.core.plan import ACTIONS, Due, Idle, Step, Synced, UpToDate, Waiting
 from devloop.core.runs import DONE, Cancel, Command, Follow, Make, Remove, Run, RunKey, Start, Sync
 from devloop.core.state import State
+from devloop.core.sync_protocol import ancestors
 from devloop.core.trace import Trace, reasons
-from devloop.model import Digest, Kind, NodeId, RelPath
+from devloop.model import Digest, FileChange, Kind, NodeId, RelPath
 
-__all__ = ["PHASES"]
+__all__ = ["PHASES", "apart"]
+
+_LANES: Final = (0, 1)
+"""The copies to one container that go on beside one another: one may be large, and others must not wait for it."""
 
 
 def _stale(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
@@ -70,15 +75,32 @@ def _syncs(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
     wanted: dict[NodeId, Mapping[RelPath, Digest]] = {}
     for feed in feeds(state, steps):
         source, target, placement = feed.source, feed.target, feed.placement
-        key = RunKey(node=placement.node, target=target)
-        if key in state.running or target in state.paused or target in state.lost:
+        keys = [RunKey(node=placement.node, target=target, lane=lane) for lane in _LANES]
+        key = next((each for each in keys if each not in state.running), None)
+        if key is None or target in state.paused or target in state.lost:
             continue
         if source not in wanted:
             wanted[source] = wanted_files(state.observed.files, source, placement)
-        changes = tuple(difference(placement, wanted[source], feed.built, state.held.get(target, {})))
+        copies = [run.work for each in keys if (run := state.running.get(each)) and isinstance(run.work, Sync)]
+        sent = {change.source for copy in copies for change in copy.changes}
+        held = state.held.get(target, {})
+        changes = apart(tuple(difference(placement, wanted[source], feed.built, held, sent)), copies)
         if changes:
             work = Sync(image=source, target=target, changes=changes, built=_can_be_built(state, source))
             yield Start(run=Run(key=key, action="sync", reasons=what_changed(changes), work=work))
+
+
+def apart(changes: tuple[FileChange, ...], copies: Sequence[Sync]) -> tuple[FileChange, ...]:
+    """Return the changes that touch nothing of what is being copied: no place of it, none above, none below."""
+    if not changes or not copies:
+        return changes
+    busy = {place for copy in copies for change in copy.changes for place in change.destinations}
+    above = {ancestor for place in busy for ancestor in ancestors(place)}
+
+    def touches(place: str) -> bool:
+        return place in busy or place in above or not busy.isdisjoint(ancestors(place))
+
+    return tuple(change for change in changes if not any(touches(place) for place in change.destinations))
 
 
 def _can_be_built(state: State, source: NodeId) -> bool:
@@ -89,6 +111,8 @@ def _follows(state: State, _steps: Mapping[NodeId, Step]) -> Iterator[Command]:
     """Start what follows a copy once the copy itself is through."""
     for key, run in state.following.items():
         if key.target not in state.containers.keys() - state.lost or replace(key, follow=False) in state.running:
+            continue
+        if any(replace(key, lane=lane) in state.running for lane in _LANES if lane != key.lane):
             continue
         if key in state.running:
             yield Cancel(run=state.running[key], reason="newer files were copied")

@@ -32,11 +32,13 @@ class RunKey:
         target: For a sync, the container.
         follow: Whether it is what follows a copy (commands, a restart) rather than the copy.
     """
+        lane: For a sync, which of the copies that may go on beside one another: small files overtake large ones.
 
     node: NodeId
     target: ContainerTarget | None = None
     follow: bool = False
 
+    lane: int = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Make:
@@ -131,6 +133,7 @@ class RunEnded:
         acknowledged: For a sync, what the container holds now by its own word.
         refused: For a sync, why the container can take no files at all.
         lost: Whether the container went away meanwhile.
+        lasting: Whether a new container of the same pod template would refuse them, too.
         at: When it ended, in seconds of the clock that `Observed` has, too.
     """
 
@@ -140,6 +143,7 @@ class RunEnded:
     refused: str | None = None
     lost: bool = False
     at: float = 0.0
+    lasting: bool = True
 
 
 DONE = Result(digest=Digest("done"))

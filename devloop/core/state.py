@@ -90,6 +90,7 @@ class State:
         unsettled: Nodes whose last run began to change something outside and has not done well.
         asked: Nodes that a person wants to run in this session, changed or not.
         made: When each node's last run ended.
+        passing: Of those whose next containers may take files again, the last such reason.
         greeted: Containers in which something has followed a copy, or that were asked for what they have.
         next: The next run's number.
     """
@@ -117,6 +118,7 @@ class State:
     greeted: frozenset[ContainerTarget] = frozenset()
     next: int = 1
 
+    passing: Mapping[NodeId, str] = field(default_factory=dict)
     @property
     def certain(self) -> Mapping[ContainerTarget, Mapping[RelPath, Digest]]:
         """What containers hold for certain: `held`, less the files after whose copy something is still to be done."""

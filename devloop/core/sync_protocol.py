@@ -24,6 +24,7 @@ __all__ = [
     "Frame",
     "Link",
     "abandonment",
+    "ancestors",
     "bundle",
     "deletion",
     "in_order",
@@ -95,17 +96,18 @@ def in_order(
     writes = tuple(change for change in changes if change.digest is not None)
     deletions = [change for change in changes if change.digest is None]
     written = {place for change in writes for place in change.destinations}
-    needed = {ancestor for place in written for ancestor in _ancestors(place)}
+    needed = {ancestor for place in written for ancestor in ancestors(place)}
     first = [change for change in deletions if any(_stands_in_way(p, written, needed) for p in change.destinations)]
     ahead = set(first)
     return tuple(first), writes, tuple(change for change in deletions if change not in ahead)
 
 
 def _stands_in_way(place: str, written: set[str], needed: set[str]) -> bool:
-    return place in needed or not written.isdisjoint(_ancestors(place))
+    return place in needed or not written.isdisjoint(ancestors(place))
 
 
-def _ancestors(place: str) -> Iterator[str]:
+def ancestors(place: str) -> Iterator[str]:
+    """Yield the directories above an absolute path, the nearest first, without the root."""
     while (place := posixpath.dirname(place)) != "/":
         if not place:
             return

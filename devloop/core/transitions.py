@@ -129,10 +129,13 @@ def _end(state: State, run: Run, ended: RunEnded) -> State:
 
 
 def _perhaps_mended(state: State, node: NodeId, trace: Trace) -> frozenset[NodeId]:
-    """Return the images whose containers may take files now, though they did not before: they run by another recipe."""
+    """Return the images whose containers may take files now, though they did not before.
+
+    They run by another recipe, or are new, and it was for the first time that something was in the way of the old ones.
+    """
     before = state.traces.get(node)
     if state.observed is None or (before is not None and before.inputs.recipe == trace.inputs.recipe):
-        return frozenset()
+        return frozenset({node} & state.passing.keys())
     known = state.observed.graph.nodes.get(node)
     of_service = known.detail.images if known is not None and isinstance(known.detail, ServiceDetail) else ()
     return frozenset({node, *of_service})
@@ -140,19 +143,25 @@ def _perhaps_mended(state: State, node: NodeId, trace: Trace) -> frozenset[NodeI
 
 def _end_sync(state: State, run: Run, work: Sync, ended: RunEnded) -> State:
     if ended.refused is not None:
-        return replace(state, refused={**state.refused, work.image: ended.refused})
+        refused = {**state.refused, work.image: ended.refused}
+        passing = _without(state.passing, {work.image})
+        if not ended.lasting and state.passing.get(work.image) != ended.refused:
+            passing[work.image] = ended.refused
+        return replace(state, refused=refused, passing=passing)
     if ended.lost:
         return replace(state, lost=state.lost | {work.target})
     if ended.result is None:
-        paths = frozenset(change.source for change in work.changes)
-        return replace(state, paused=state.paused | {work.target}, broken=_with_broken(state, run.key, paths))
+    key = replace(run.key, lane=0)
+    sent = frozenset(change.source for change in work.changes)
+    broken = state.broken.get(key, frozenset())
+        return replace(state, paused=state.paused | {work.target}, broken=_with_broken(state, key, broken | sent))
     acknowledged = {change.source: holding(change) for change in ended.acknowledged}
     ahead = _sent_ahead(state, work, acknowledged)
     state = replace(
         state,
         held={**state.held, work.target: {**state.held.get(work.target, {}), **acknowledged}},
         paused=state.paused | {work.target} if ahead else state.paused,
-        broken=_with_broken(state, run.key, frozenset()),
+        broken=_with_broken(state, key, broken - sent),
     )
     return _with_follow(state, run, work, ended)
 

@@ -175,11 +175,12 @@ def _syncer(tools: Tools) -> Syncer:
 
 def _failed(run: Run, tools: Tools, error: DevloopError, seconds: float) -> RunEnded:
     match error:
-        case SyncRefusedError() if isinstance(run.work, Sync):
-            hint = "it is built anew for each change from now on"
+        case SyncRefusedError() if isinstance(run.work, Sync) and run.work.built:
+            built = "it is built anew for each change from now on" if error.lasting else "it is built anew this time"
+            hint = f"{built}; {error.hint}" if error.hint else built
             tools.emit(Noted(node=run.work.image, message=f"its containers take no files: {error.message}", hint=hint))
             _cancelled(run, tools, error.message, seconds)
-            return RunEnded(number=run.number, refused=error.message)
+            return RunEnded(number=run.number, refused=error.message, lasting=error.lasting)
         case ContainerLostError() if not isinstance(run.work, Make):
             _cancelled(run, tools, error.message, seconds)
             return RunEnded(number=run.number, lost=True)

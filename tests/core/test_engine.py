@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from devloop.core.commands import apart
 from devloop.core.engine import Decision, decide
 from devloop.core.plan import Mode, Synced, Waiting
 from devloop.core.runs import DONE, Cancel, Follow, Run, RunEnded, Start, Sync
 from devloop.core.state import PodsSeen, Requested, Retried, State
 from devloop.core.trace import UNSURE, Result
-from devloop.model import Digest, FileChange, Kind, NodeId, RelPath, RestartRule, RunRule
+from devloop.model import ContainerTarget, Digest, FileChange, Kind, NodeId, RelPath, RestartRule, RunRule
 from tests.core.world import (
     BAD,
     ImageModel,
@@ -25,6 +26,7 @@ from tests.core.world import (
 
 API = ImageModel(name="api", synced=True)
 PLAIN = ImageModel(name="api")
+_TARGET = ContainerTarget(namespace="n", pod="p", uid="u", container="c", id="i")
 A, B, LIB, NOTES, DEV = (RelPath(f"api/{each}") for each in ("src/a", "src/b", "lib/c", "notes/d", "dev/e"))
 
 
@@ -349,6 +351,51 @@ def test_edits_during_a_copy_are_copied_after_it() -> None:
     assert "sync api-code" in starts(finish(here, copy))
 
 
+def test_other_files_overtake_a_copy_that_takes_its_time() -> None:
+    here = settled(API)
+    large = only(save(here, B))
+
+    small = only(save(here, A))
+
+    assert [change.source for change in _changes(small)] == [A]
+    assert small.key != large.key
+    assert starts(finish(here, small)) == ["follow-up api-code"], "what follows a copy waits for no other"
+    assert starts(save(here, A, content=2)) == ["sync api-code"]
+
+
+def test_no_more_than_two_copies_go_to_a_container_at_a_time() -> None:
+    here = settled(API)
+    first, second = only(save(here, B)), only(save(here, A))
+    for copy in (first, second):
+        here.happen(f"read {copy.number}")
+
+    assert save(here, B, content=2).commands == ()
+    assert save(here, A, content=2).commands == ()
+    assert starts(finish(here, first)) == ["sync api-code"]
+    assert "sync api-code" in starts(finish(here, second))
+
+
+def test_what_follows_copies_is_done_one_after_the_other_in_a_container() -> None:
+    here = settled(API)
+    first, second = only(save(here, A)), only(save(here, B))
+
+    (follow,) = (each.run for each in finish(here, first).commands if isinstance(each, Start))
+    assert isinstance(follow.work, Follow)
+    assert starts(finish(here, second)) == []
+    assert starts(finish(here, follow)) == ["follow-up api-code"]
+
+
+def test_what_is_in_the_way_of_a_copy_waits_for_it() -> None:
+    writing = FileChange(source=A, digest=Digest("1"), destinations=("/srv/a/b",))
+    copies = [Sync(image=image_id("api"), target=_TARGET, changes=(writing,))]
+    places = {"/srv/a", "/srv/a/b", "/srv/a/b/c", "/srv/a/c", "/srv/ab", "/srv"}
+    changes = tuple(FileChange(source=B, digest=Digest("1"), destinations=(place,)) for place in sorted(places))
+
+    free = {change.destinations[0] for change in apart(changes, copies)}
+
+    assert free == {"/srv/a/c", "/srv/ab"}
+
+
 def test_what_follows_a_copy_starts_when_no_copy_is_under_way() -> None:
     here = settled(API)
     first = only(save(here, A))
@@ -470,6 +517,25 @@ def test_a_container_that_takes_no_files_is_a_reason_to_build() -> None:
 
     assert starts(decision) == ["build api"]
     assert only(decision).reasons == ("api/src/a changed", "its containers take no files: it has no shell")
+
+
+def test_what_only_one_container_refuses_is_built_and_the_next_is_asked_again() -> None:
+    here = settled(API)
+    _refuse(here, save(here, A), "a directory is in the way", lasting=False)
+    here.run_down()
+
+    again = save(here, A, content=2)
+
+    assert starts(again) == ["sync api-code"]
+    _refuse(here, again, "a directory is in the way", lasting=False)
+    here.run_down()
+    assert starts(save(here, A, content=3)) == ["build api"], "the same reason twice is no accident"
+
+
+def _refuse(here: Simulation, decision: Decision, why: str, *, lasting: bool) -> None:
+    copy = only(decision)
+    del here.working[copy.number]
+    here.feed(RunEnded(number=copy.number, refused=why, lasting=lasting))
 
 
 def test_a_container_is_asked_again_when_its_recipe_changed() -> None:
