@@ -25,6 +25,7 @@ from devloop.dsl import (
     restart,
     run,
     service,
+    setting,
     sync,
     task,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "run",
     "service",
     "session",
+    "setting",
     "sh",
     "sync",
     "task",

@@ -7,7 +7,7 @@ from typing import Any
 from devloop.errors import Where
 from devloop.model import ImagePath, Kind, NodeId, Spec
 
-__all__ = ["Declaration", "Parameter", "ProjectSpec"]
+__all__ = ["Declaration", "Parameter", "ProjectSpec", "SettingSpec"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,3 +75,18 @@ class ProjectSpec:
     images: tuple[ImagePath, ...] = ()
     helper: str = "busybox"
     where: Where | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingSpec:
+    """What `setting` was given.
+
+    Attributes:
+        name: The setting's name.
+        default: Its default, whose type is its own.
+        where: The place of the call.
+    """
+
+    name: str
+    default: object
+    where: Where

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
 
-from devloop.declarations import Declaration, Parameter, ProjectSpec
+from devloop.declarations import Declaration, Parameter, ProjectSpec, SettingSpec
 from devloop.errors import InputError, Where
 from devloop.model import (
     CheckSpec,
@@ -56,12 +56,14 @@ __all__ = [
     "restart",
     "run",
     "service",
+    "setting",
     "sync",
     "task",
 ]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T", bool, int, float, str)
 BuildArguments = TypeVar("BuildArguments", bound=Mapping[str, Any] | None)
 Variables = TypeVar("Variables", bound=Mapping[str, Any] | None)
 Rules = TypeVar("Rules", bound=Iterable[Rule] | None)
@@ -196,6 +198,7 @@ class Collector:
         projects: Each call of `project`.
         includes: Each call of `include`: the path relative to the root, and the place.
         errors: Mistakes found on the way.
+        value_of: Returns the value of a setting of the whole project; it raises InputError for one of a wrong type.
     """
 
     root: str
@@ -204,6 +207,7 @@ class Collector:
     projects: list[ProjectSpec] = field(default_factory=list)
     includes: list[tuple[str, Where]] = field(default_factory=list)
     errors: list[InputError] = field(default_factory=list)
+    value_of: Callable[[SettingSpec], object] = lambda spec: spec.default
 
 
 _collector: ContextVar[Collector | None] = ContextVar("devloop_collector", default=None)
@@ -647,6 +651,33 @@ def project(
                 where=_caller(),
             )
         )
+
+
+def setting(name: str, *, default: T) -> T:
+    """Return the value of a setting that the devfile itself uses, for example in what a decorator is given.
+
+    ```python
+    dev = setting("dev", default=False)
+
+    @image("api", target="develop" if dev else "release")
+    def api_image(): ...
+    ```
+
+    Where the argument of a function serves, that is shorter.
+
+    Args:
+        name: As `--set dev=true` and the environment (`DEVLOOP_SET_DEV=true`) take it.
+        default: What holds when nobody says otherwise; its type is the setting's.
+
+    Raises:
+        InputError: The value given is of another type.
+    """
+    collector = _collector.get()
+    if collector is None:
+        return default
+    value: Any = collector.value_of(SettingSpec(name=name, default=default, where=_caller()))
+    found: T = value
+    return found
 
 
 def include(path: str) -> None:

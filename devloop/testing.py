@@ -63,9 +63,9 @@ def load(
         InputError: There is no devfile.
         InputErrors: All mistakes of the project's files, found together.
     """
-    devfile = PythonDevfile(find_devfile(Path(path)))
-    files = DiskFiles(devfile.root, Path(os.devnull))  # which cannot be written to: nothing is remembered between tests
     given = {name: str(value) for name, value in (settings or {}).items()}
+    devfile = PythonDevfile(find_devfile(Path(path)), given=given, environment=environment)
+    files = DiskFiles(devfile.root, Path(os.devnull))  # which cannot be written to: nothing is remembered between tests
 
     renderings = Renderings(ToolRenderer(devfile.root, None), root=str(devfile.root), namespace=_NAMESPACE)
 
@@ -103,8 +103,8 @@ class LoadedProject:
 
     @property
     def settings(self) -> dict[str, object]:
-        """All settings with their values, by `node.setting`."""
-        return {f"{each.node.name}.{each.name}": each.value for each in self.project.settings}
+        """All settings with their values, by `node.setting`; those of the whole project by their names."""
+        return {str(each): each.value for each in self.project.settings}
 
     def plan(self, changed: Iterable[str] = (), *, mode: Mode = UP) -> tuple[Planned, ...]:
         """Return what would run and why: at the first start, or when files change once all has been built and deployed.

@@ -101,7 +101,7 @@ def dsl_page() -> str:
     ]
     for title, names in (
         ("Nodes", ("image", "service", "sync", "task", "check")),
-        ("The project", ("project", "include")),
+        ("The project", ("project", "setting", "include")),
         ("Rules of a sync", ("copy", "run", "restart", "pull", "ignore")),
         ("Commands in tasks, checks and custom builders", ("sh",)),
     ):

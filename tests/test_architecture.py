@@ -57,6 +57,7 @@ def test_the_names_promised_to_users_are_these() -> None:
         "run",
         "service",
         "session",
+        "setting",
         "sh",
         "sync",
         "task",

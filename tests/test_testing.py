@@ -83,6 +83,16 @@ def test_what_is_rendered_may_be_changed_freely(shop: LoadedProject) -> None:
     assert shop.render("shop-api")[0]["spec"]["replicas"] == 1
 
 
+def test_a_setting_of_the_devfile_is_given_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch AS release\nFROM release AS develop\n")
+    text = 'from devloop import image, setting\ndev = setting("dev", default=False)\n'
+    (tmp_path / "devfile.py").write_text(f'{text}@image(target="develop" if dev else "release")\ndef app(): ...\n')
+
+    assert testing.load(tmp_path, settings={"dev": True}).settings == {"dev": True}
+    with pytest.raises(InputErrors, match="there is no setting `deb`"):
+        testing.load(tmp_path, settings={"deb": True})
+
+
 def test_settings_are_given_as_plain_values(tmp_path: Path) -> None:
     folder = shutil.copytree(ROOT / "examples/shop", tmp_path / "shop")
 

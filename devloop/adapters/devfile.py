@@ -6,13 +6,14 @@ import linecache
 import os
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 
-from devloop.declarations import ProjectSpec
+from devloop.core.settings import Setting, of_project
+from devloop.declarations import ProjectSpec, SettingSpec
 from devloop.dsl import Collector, collecting
 from devloop.errors import InputError, Where
 from devloop.runtime.ports import Loaded
@@ -28,15 +29,27 @@ class PythonDevfile:
 
     Args:
         path: The devfile; its folder is the project's root.
+        given: Settings given by `--set`.
+        environment: The environment variables.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, *, given: Mapping[str, str] | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.path = Path(os.path.realpath(path))
         self.root = self.path.parent
+        self._given = given or {}
+        self._environment = environment or {}
 
     def load(self) -> Loaded:
         """Return what the devfile and those that it includes declare, with the mistakes found on the way."""
-        collector = Collector(root=str(self.root))
+        settings: dict[str, Setting] = {}
+
+        def value_of(spec: SettingSpec) -> object:
+            settings[spec.name] = of_project(spec, self._given, self._environment)
+            return settings[spec.name].value
+
+        collector = Collector(root=str(self.root), value_of=value_of)
         read: set[str] = set()
         with recording(self.root, read), _fresh_imports(self.root):
             self._load_one(self.path.name, collector, read, asked_by=None)
@@ -49,6 +62,7 @@ class PythonDevfile:
         return Loaded(
             declarations=tuple(collector.declarations),
             project=_the_project(collector),
+            settings=tuple(settings.values()),
             errors=tuple(collector.errors),
             read=frozenset(read),
         )

@@ -155,18 +155,16 @@ class Reading:
         """Return all settings with their values."""
         rows = []
         for setting in self.observation.project.settings:
-            node = self.graph.nodes.get(setting.node)
-            if node is None:
+            if setting.node is not None and setting.node not in self.graph.nodes:
                 continue
-            default = next(each.default for each in node.declaration.parameters if each.name == setting.name)
             rows.append(
                 SettingRow(
-                    name=f"{setting.node.name}.{setting.name}",
+                    name=str(setting),
                     type=setting.type,
                     value=_shown(setting.value),
-                    default=_shown(default),
+                    default=_shown(setting.default),
                     origin=setting.source,
-                    where=node.declaration.where,
+                    where=setting.where,
                 )
             )
         return rows

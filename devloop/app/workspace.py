@@ -73,7 +73,7 @@ class Workspace:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.devfile = PythonDevfile(find_devfile(options.devfile))
+        self.devfile = PythonDevfile(find_devfile(options.devfile), given=options.settings, environment=os.environ)
         self.root: Path = self.devfile.root
         self.state = state_directory(self.root)
         self.files = DiskFiles(self.root, self.state)
@@ -145,7 +145,8 @@ class Workspace:
             InputErrors: There is no such node or setting.
         """
         bindings, _ = bind(loaded.declarations)
-        _, errors = resolve(bindings.values(), self.options.settings, {})
+        others = [each.name for each in loaded.settings]
+        _, errors = resolve(bindings.values(), self.options.settings, {}, others=others)
         known = Graph(nodes={node: Node(id=node, declaration=each.declaration) for node, each in bindings.items()})
         for name in self.options.nodes:
             try:

@@ -1,16 +1,16 @@
 """Settings: the arguments with plain defaults, typed by annotation or default, given by `--set` or the environment."""
 
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from devloop.core.graph import Binding, suggestion
-from devloop.declarations import Parameter
-from devloop.errors import InputError
+from devloop.declarations import Parameter, SettingSpec
+from devloop.errors import InputError, Where
 from devloop.model import NodeId
 
-__all__ = ["PREFIX", "Setting", "resolve"]
+__all__ = ["PREFIX", "Setting", "of_project", "resolve"]
 
 PREFIX: Final = "DEVLOOP_SET_"
 
@@ -20,25 +20,70 @@ _FALSE: Final = frozenset({"0", "false", "no", "off", ""})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One setting of one node, resolved.
+    """One setting, resolved.
 
     Attributes:
-        node: The node whose function has the argument.
+        node: The node whose function has the argument; None for a setting of the whole project.
         name: The argument's name.
         type: What values it takes, in words.
         value: Its value.
         source: Where the value comes from: `default`, `--set replicas`, `DEVLOOP_SET_REPLICAS`.
+        default: Its default.
+        where: Where it is declared.
     """
 
-    node: NodeId
+    node: NodeId | None
     name: str
     type: str
     value: object
     source: str
+    default: object
+    where: Where
+
+    def __str__(self) -> str:
+        """Return its full name, as `--set` takes it."""
+        return self.name if self.node is None else f"{self.node.name}.{self.name}"
+
+
+def of_project(spec: SettingSpec, given: Mapping[str, str], environment: Mapping[str, str]) -> Setting:
+    """Return a setting of the whole project with its value.
+
+    Args:
+        spec: What the devfile says.
+        given: What `--set` gave, by name.
+        environment: The environment variables.
+
+    Raises:
+        InputError: The value given is of another type.
+    """
+    source, text = "default", None
+    if spec.name in given:
+        source, text = f"--set {spec.name}", given[spec.name]
+    elif (variable := _variable(spec.name)) in environment:
+        source, text = variable, environment[variable]
+    kind = type(spec.default)
+    try:
+        value = spec.default if text is None else _read(kind, text)
+    except ValueError as error:
+        message = f"setting `{spec.name}` cannot be `{text}`: {error}"
+        raise InputError(message, where=spec.where, hint=f"it comes from {source}") from None
+    return Setting(
+        node=None,
+        name=spec.name,
+        type=_words(kind),
+        value=value,
+        source=source,
+        default=spec.default,
+        where=spec.where,
+    )
 
 
 def resolve(
-    bindings: Iterable[Binding], given: Mapping[str, str], environment: Mapping[str, str]
+    bindings: Iterable[Binding],
+    given: Mapping[str, str],
+    environment: Mapping[str, str],
+    *,
+    others: Collection[str] = (),
 ) -> tuple[tuple[Setting, ...], list[InputError]]:
     """Return all settings with their values, and the mistakes found on the way.
 
@@ -49,10 +94,11 @@ def resolve(
         bindings: The declarations.
         given: What `--set` gave, by name.
         environment: The environment variables.
+        others: The names of the settings of the whole project, which are known already.
     """
     settings: list[Setting] = []
     errors: list[InputError] = []
-    used: set[str] = set()
+    used = set(others)
     for binding in bindings:
         node = binding.declaration.id
         for parameter in binding.settings:
@@ -70,9 +116,19 @@ def resolve(
                     )
                 )
                 value = parameter.default
-            settings.append(Setting(node=node, name=parameter.name, type=_words(kind), value=value, source=source))
+            settings.append(
+                Setting(
+                    node=node,
+                    name=parameter.name,
+                    type=_words(kind),
+                    value=value,
+                    source=source,
+                    default=parameter.default,
+                    where=binding.declaration.where,
+                )
+            )
     errors.extend(
-        InputError(f"there is no setting `{name}`", hint=suggestion(name, _names(settings), "settings"))
+        InputError(f"there is no setting `{name}`", hint=suggestion(name, [*others, *_names(settings)], "settings"))
         for name in given
         if name not in used
     )
@@ -80,7 +136,7 @@ def resolve(
 
 
 def _names(settings: Iterable[Setting]) -> list[str]:
-    return [name for each in settings for name in (each.name, f"{each.node.name}.{each.name}")]
+    return [name for each in settings for name in (each.name, str(each))]
 
 
 def _text(node: NodeId, name: str, given: Mapping[str, str], environment: Mapping[str, str]) -> tuple[str, str | None]:
@@ -88,10 +144,14 @@ def _text(node: NodeId, name: str, given: Mapping[str, str], environment: Mappin
         if key in given:
             return f"--set {key}", given[key]
     for key in (f"{node.name}_{name}", name):
-        variable = PREFIX + key.upper().replace("-", "_")
+        variable = _variable(key)
         if variable in environment:
             return variable, environment[variable]
     return "default", None
+
+
+def _variable(key: str) -> str:
+    return PREFIX + key.upper().replace("-", "_")
 
 
 def _type(parameter: Parameter) -> Any:

@@ -136,13 +136,14 @@ def discover(
     declarations, ill_placed = _with_project(loaded.declarations, loaded.project)
     bindings, errors = bind(declarations)
     repositories, misnamed = _repositories(bindings.values())
-    settings, mistakes = resolve(bindings.values(), given, environment)
+    others = [each.name for each in loaded.settings]
+    settings, mistakes = resolve(bindings.values(), given, environment, others=others)
     if errors := [*loaded.errors, *ill_placed, *errors, *misnamed, *mistakes]:
         return Project(spec=loaded.project, errors=tuple(errors), read=reader.read_so_far)
     discovery = _Discovery(bindings, repositories, settings, reader, files, renderings, outside)
     project = Project(
         spec=loaded.project,
-        settings=settings,
+        settings=(*loaded.settings, *settings),
         read=reader.read_so_far,
         trees=reader.trees,
         looks=discovery.looks.seen,
@@ -175,7 +176,8 @@ class _Discovery:
         self._bindings = bindings
         self._settings: dict[NodeId, dict[str, object]] = {}
         for setting in settings:
-            self._settings.setdefault(setting.node, {})[setting.name] = setting.value
+            if setting.node is not None:
+                self._settings.setdefault(setting.node, {})[setting.name] = setting.value
         self._read = read
         self._files = files
         self._outside = outside

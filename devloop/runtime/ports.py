@@ -15,6 +15,7 @@ from anyio.abc import ByteStream, ObjectReceiveStream
 from devloop.core.manifest import Manifest
 from devloop.core.pods import Pod
 from devloop.core.rollout import Failing, Progressing, Rollout
+from devloop.core.settings import Setting
 from devloop.core.trace import Trace
 from devloop.declarations import Declaration, ProjectSpec
 from devloop.errors import InputError, ToolError
@@ -69,12 +70,14 @@ class Loaded:
     Attributes:
         declarations: In the order of the files.
         project: What `project(…)` was given.
+        settings: What `setting(…)` was given, with the values.
         errors: The mistakes found while loading; what could be read is there all the same.
         read: The files of the project that the load read, relative to the root.
     """
 
     declarations: tuple[Declaration, ...]
     project: ProjectSpec
+    settings: tuple[Setting, ...]
     errors: tuple[InputError, ...]
     read: frozenset[str]
 

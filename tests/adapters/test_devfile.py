@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from devloop.adapters.devfile import PythonDevfile
-from devloop.model import Kind, NodeId
+from devloop.model import ImageSpec, Kind, NodeId
 
 IMAGE = 'from devloop import image\n@image("api")\ndef api_image(): ...\n'
 
@@ -97,6 +99,45 @@ def test_what_is_no_python_is_an_error_with_its_place(tmp_path: Path) -> None:
     (error,) = write(tmp_path, devfile_py="x = 1\ndef f(:\n").load().errors
 
     assert str(error.where) == "devfile.py:2:7"
+
+
+SWITCHED = """\
+from devloop import image, setting
+dev = setting("dev", default=False)
+@image("api", target="develop" if dev else "release")
+def api_image(): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "expected"),
+    [
+        ({}, {}, ("release", "default")),
+        ({"dev": "true"}, {}, ("develop", "--set dev")),
+        ({}, {"DEVLOOP_SET_DEV": "1"}, ("develop", "DEVLOOP_SET_DEV")),
+        ({"dev": "no"}, {"DEVLOOP_SET_DEV": "1"}, ("release", "--set dev")),
+    ],
+)
+def test_a_setting_of_the_devfile_has_its_value_while_it_is_read(
+    tmp_path: Path, given: dict[str, str], environment: dict[str, str], expected: tuple[str, str]
+) -> None:
+    write(tmp_path, devfile_py=SWITCHED)
+
+    loaded = PythonDevfile(tmp_path / "devfile.py", given=given, environment=environment).load()
+
+    (image,), (setting,) = loaded.declarations, loaded.settings
+    assert isinstance(image.spec, ImageSpec)
+    assert (image.spec.target, setting.source) == expected
+    assert (str(setting), setting.type, str(setting.where)) == ("dev", "bool", "devfile.py:2")
+
+
+def test_a_setting_of_the_devfile_with_a_wrong_value_is_a_mistake_with_its_place(tmp_path: Path) -> None:
+    write(tmp_path, devfile_py=SWITCHED)
+
+    (error,) = PythonDevfile(tmp_path / "devfile.py", given={"dev": "often"}).load().errors
+
+    assert error.message == "setting `dev` cannot be `often`: it must be true or false"
+    assert (str(error.where), error.hint) == ("devfile.py:2", "it comes from --set dev")
 
 
 def named(name: str) -> str:
