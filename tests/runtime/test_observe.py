@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
+import anyio.lowlevel
 import pytest
 from anyio import create_memory_object_stream, create_task_group
 
@@ -15,7 +17,7 @@ from devloop.errors import InputError
 from devloop.model import Kind, NodeId
 from devloop.runtime.discover import Project, discover
 from devloop.runtime.observe import Observation, Observer
-from devloop.runtime.renderings import Renderings
+from devloop.runtime.renderings import Renderings, Request, Tool
 from tests.fakes.renderer import FakeRenderer
 from tests.fakes.watcher import FakeWatcher
 from tests.runtime.projects import DEPLOYMENT, write
@@ -416,3 +418,95 @@ async def test_a_file_that_no_node_reads_is_not_read_either(project: Watched, mo
     project.observer.look_now()
 
     assert sorted(read) == ["api/src/app.py", "api/src/deep/more.py"]
+
+
+# --- what tools render ---------------------------------------------------------------------------------------------
+
+RENDERED = {
+    "devfile.py": """
+        @image("api")
+        def api_image(): ...
+        @service(kustomize("k8s"))
+        def app(api_image): ...
+    """,
+    "k8s/kustomization.yaml": "resources: [app.yaml]\n",
+}
+
+
+@pytest.fixture
+async def rendered(tmp_path: Path) -> AsyncIterator[Watched]:
+    root = tmp_path / "project"
+    write(root, PROJECT | RENDERED)
+    watched = Watched(root)
+    watched.renderer.installed = (Tool.KUSTOMIZE,)
+    watched.renderer.prints = lambda request: (root / request.folder / "k8s/app.yaml").read_text()
+    async with watched.running():
+        yield watched
+
+
+async def edit(project: Watched, path: str, text: str, calls: int) -> None:
+    """Write a file, tell of it, and wait until tools were called so many times in all."""
+    write(project.root, {path: text})
+    project.watcher.changed(path)
+    while len(project.renderer.calls) < calls:
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_the_first_observation_has_all_that_tools_render(rendered: Watched) -> None:
+    first = await rendered.next()
+    assert first.mistakes == ()
+    assert first.graph.nodes[APP].recipe.keys() == {"the rendering of k8s"}
+    assert len(rendered.renderer.calls) == 1
+
+
+async def test_other_files_are_seen_while_a_tool_renders(rendered: Watched) -> None:
+    first = await rendered.next()
+    rendered.renderer.gate = anyio.Event()
+    changed = DEPLOYMENT.replace("image: api}", "image: api, tty: true}")
+    await edit(rendered, "k8s/app.yaml", changed, calls=2)
+    told = await rendered.save("api/src/app.py", "two")
+    assert told.changed == ("api/src/app.py",)
+    assert told.graph is first.graph
+    rendered.renderer.gate.set()
+    told = await rendered.next()
+    assert told.rediscovered
+    assert told.mistakes == ()
+
+
+async def test_newer_content_ends_the_rendering_of_older(rendered: Watched) -> None:
+    await rendered.next()
+    rendered.renderer.gate = anyio.Event()
+    await edit(rendered, "k8s/app.yaml", "older", calls=2)
+    await edit(rendered, "k8s/app.yaml", DEPLOYMENT + "# newer\n", calls=3)
+    rendered.renderer.gate.set()
+    while not (told := await rendered.next()).rediscovered:
+        pass
+    assert told.mistakes == ()
+    assert rendered.renderer.cancelled == rendered.renderer.calls[1:2]
+
+
+async def test_going_back_while_a_tool_renders_ends_it(rendered: Watched) -> None:
+    first = await rendered.next()
+    rendered.renderer.gate = anyio.Event()
+    await edit(rendered, "k8s/app.yaml", "other", calls=2)
+    told = await rendered.save("k8s/app.yaml", DEPLOYMENT)
+    assert told.touched[APP] == {"k8s/app.yaml"}
+    assert told.graph.nodes[APP].recipe == first.graph.nodes[APP].recipe
+
+
+async def test_a_refused_rendering_keeps_what_was_good_and_is_tried_again(rendered: Watched) -> None:
+    await rendered.next()
+
+    def refuse(_request: Request) -> str:
+        raise ValueError("error: the registry does not answer")
+
+    good, rendered.renderer.prints = rendered.renderer.prints, refuse
+    await edit(rendered, "k8s/app.yaml", DEPLOYMENT + "# a comment\n", calls=2)
+    while not (told := await rendered.next()).mistakes:
+        pass
+    assert str(told.mistakes[0]) == "kustomize: the registry does not answer"
+    rendered.renderer.prints = good
+    await edit(rendered, "k8s/app.yaml", DEPLOYMENT + "# another comment\n", calls=3)
+    while (told := await rendered.next()).mistakes:
+        pass
+    assert told.graph.nodes[APP].detail is not None
