@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+from devloop.adapters.docker.buildx import find_buildx
 from devloop.core.dockerfile import land
 from devloop.errors import InputErrors
 from tests.conformance.project import LOOK, Project
@@ -18,7 +19,8 @@ from tests.conformance.project import LOOK, Project
 _EACH: Final = bool(os.environ.get("DEVLOOP_CONFORMANCE_EACH"))
 """Whether every input is changed alone, even one whose content stands in the image for all to see."""
 _MISSING: Final = re.compile(
-    r"not found|no such file|failed to compute cache key|not a directory|cannot (?:replace|copy|overwrite)", re.IGNORECASE
+    r"not found|no such file|failed to compute cache key|not a directory|cannot (?:replace|copy|overwrite)",
+    re.IGNORECASE,
 )
 _NOT_FOUND: Final = re.compile(r'"/?([^"]*)": not found')
 
@@ -195,7 +197,7 @@ class Judge:
         targets = {f"t{number}": _target(each, folder / str(number)) for number, each in enumerate(builds)}
         definition, metadata = folder / "bake.json", folder / "metadata.json"
         definition.write_text(json.dumps({"group": {"default": {"targets": list(targets)}}, "target": targets}))
-        command = ("docker", "buildx", "bake", "--progress=plain", f"--metadata-file={metadata}", f"-f{definition}")
+        command = (*find_buildx(), "bake", "--progress=plain", f"--metadata-file={metadata}", f"-f{definition}")
         environment = {**os.environ, "BUILDX_GIT_INFO": "false"}
         done = subprocess.run(command, capture_output=True, check=False, timeout=170, env=environment)
         if done.returncode:

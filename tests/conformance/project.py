@@ -104,22 +104,20 @@ class Project:
         """What devloop thinks changes the image."""
         every = [*self.paths, *self.absent]
         directories, archives = self.directories, self.archives
-        return frozenset(
-            self.facts.inputs(every, self.rules, self.links, directories=directories, archives=archives)
-        )
+        return frozenset(self.facts.inputs(every, self.rules, self.links, directories=directories, archives=archives))
 
     @property
     def changeable(self) -> tuple[str, ...]:
         """What is changed in turn."""
-        return tuple(
-            path for path in (*self.paths, *self.absent) if path not in self.links or path in self.relinked
-        )
+        return tuple(path for path in (*self.paths, *self.absent) if path not in self.links or path in self.relinked)
 
     def content(self, path: str) -> bytes:
         """Return what a file holds."""
         return self.contents.get(path, path.encode())
 
-    def write(self, root: Path, changed: Collection[str] = (), gone: Collection[str] = (), *, looking: bool = False) -> None:
+    def write(
+        self, root: Path, changed: Collection[str] = (), gone: Collection[str] = (), *, looking: bool = False
+    ) -> None:
         """Write it to disk.
 
         Args:

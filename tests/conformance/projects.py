@@ -98,7 +98,9 @@ PROJECTS: Final[dict[str, Project]] = {
         "COPY --from=one /out /",
     ),
     "a bind mount": _file("FROM busybox", "RUN --mount=type=bind,source=src/lib,target=/m true", "COPY a.txt /"),
-    "a bind mount of everything": _file("FROM busybox", "RUN --mount=target=/m wc /m/a.txt > /out", ignores={".dockerignore": "docs\n"}),
+    "a bind mount of everything": _file(
+        "FROM busybox", "RUN --mount=target=/m wc /m/a.txt > /out", ignores={".dockerignore": "docs\n"}
+    ),
     "a bind mount of a stage": _file(
         "FROM scratch AS one",
         "COPY docs /d/",

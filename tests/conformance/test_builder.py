@@ -71,7 +71,8 @@ def test_generated_ignore_rules_keep_out_what_the_builder_keeps_out(batch: int, 
     wanted = [Build(project=project, wants="files") for project in projects if project.is_understood]
     for build, real in zip(wanted, judge.build(wanted), strict=True):
         said = {f"/{path}" for path in build.project.sent}
-        assert said == set(real), f"only for devloop: {said - set(real)}, only real: {set(real) - said}\n{build.project}"
+        only = f"only for devloop: {said - set(real)}, only real: {set(real) - said}"
+        assert said == set(real), f"{only}\n{build.project}"
 
 
 def test_words_expand_as_the_builder_expands_them(judge: Judge) -> None:
