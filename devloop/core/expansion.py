@@ -14,6 +14,8 @@ __all__ = ["Expanded", "ExpansionError", "Lexer"]
 
 _SPECIAL_PARAMETERS: Final = frozenset("@*#?-$!0")
 _END: Final = ""
+_SPECIAL: Final = re.compile(r"[$'\"]")
+_SPACE: Final = re.compile(f"[{re.escape(GO_SPACE)}]")
 
 
 class ExpansionError(ValueError):
@@ -70,6 +72,9 @@ class Lexer:
         Raises:
             ExpansionError: The builder would refuse the word.
         """
+        if self.escape not in word and not _SPECIAL.search(word):  # as most words are
+            words = tuple(part for part in _SPACE.split(word) if part)
+            return Expanded(text=word, words=words, used=frozenset(), missing=frozenset())
         run = _Run(lexer=self, source=word, variables=variables)
         text, words = run.until(_END, raw_escapes=self.raw_escapes)
         return Expanded(text=text, words=words, used=frozenset(run.used), missing=frozenset(run.missing))

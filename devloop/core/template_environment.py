@@ -5,6 +5,7 @@
 
 import base64
 import difflib
+import functools
 import json
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -222,7 +223,13 @@ def frame_place(frame: FrameType, line: int) -> Where | None:
     template = frame.f_globals.get("__jinja_template__")
     if not isinstance(template, Template) or template.name is None:
         return None
-    return Where(path=template.name, line=template.get_corresponding_lineno(line))
+    return Where(path=template.name, line=next((own for own, made in _lines(template) if made <= line), 1))
+
+
+@functools.lru_cache(maxsize=8)
+def _lines(template: Template) -> tuple[tuple[int, int], ...]:
+    """Return which of the template's lines made which of Python's, the last first; Jinja finds it out at each call."""
+    return tuple(reversed(template.debug_info))
 
 
 def suggestion(name: str, candidates: Iterable[str], verb: str, listed: Iterable[str]) -> str | None:

@@ -104,3 +104,10 @@ def test_many_stars_in_a_substitution_take_no_exponential_time() -> None:
 def test_deeply_nested_substitutions_are_refused() -> None:
     with pytest.raises(ExpansionError):
         Lexer().expand("${A:-" * 2000 + "}" * 2000, {})
+
+
+@given(word=st.text(alphabet=st.sampled_from(list("aB0-/. \t\n\u00a0é="))))
+def test_a_word_without_anything_special_is_itself_and_split_as_any_other(word: str) -> None:
+    plain = Lexer().expand(word, {})
+    expanded = Lexer().expand(f"{word}$END", {"END": ""})
+    assert (plain.text, plain.words) == (word, expanded.words)
