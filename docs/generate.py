@@ -101,6 +101,7 @@ def dsl_page() -> str:
     ]
     for title, names in (
         ("Nodes", ("image", "service", "sync", "task", "check")),
+        ("Manifests that tools render", ("kustomize", "helm")),
         ("The project", ("project", "setting", "include")),
         ("Rules of a sync", ("copy", "run", "restart", "pull", "ignore")),
         ("Commands in tasks, checks and custom builders", ("sh",)),

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import os
 import re
 import shlex
 import shutil
@@ -82,8 +83,14 @@ def test_an_example_plans(name: str, tmp_path: Path) -> None:
     assert planned(shutil.copytree(ROOT / "examples" / name, tmp_path / name))
 
 
-def test_the_tour_of_the_devfile_plans(tmp_path: Path) -> None:
+def test_the_tour_of_the_devfile_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = shutil.copytree(ROOT / "tests/docs/tour", tmp_path / "tour")
+    for tool, printed in (("kustomize", "k8s/redis/base/redis.yaml"), ("helm", "k8s/web.yaml")):
+        program = tmp_path / "bin" / tool  # stands in for the tool, where that is not installed
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f'#!/bin/sh\n[ "$1" = version ] || sed s/web/{tool}/ {printed}\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{program.parent}")
     shutil.copy(ROOT / "devfile.py.example", folder / "devfile.py")
 
     assert planned(folder)

@@ -465,6 +465,8 @@ async def test_other_files_are_seen_while_a_tool_renders(rendered: Watched) -> N
     changed = DEPLOYMENT.replace("image: api}", "image: api, tty: true}")
     await edit(rendered, "k8s/app.yaml", changed, calls=2)
     told = await rendered.save("api/src/app.py", "two")
+    while not told.changed:
+        told = await rendered.next()
     assert told.changed == ("api/src/app.py",)
     assert told.graph is first.graph
     rendered.renderer.gate.set()

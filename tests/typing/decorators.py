@@ -2,9 +2,9 @@
 
 from typing import assert_type
 
-from devloop import Image, Service, Sync, check, copy, image, restart, run, service, sync, task
+from devloop import Image, Service, Sync, check, copy, helm, image, kustomize, restart, run, service, sync, task
 from devloop.dsl import DeclaredImage, DeclaredService
-from devloop.model import Rule
+from devloop.model import HelmSource, KustomizeSource, Rule
 
 
 @image
@@ -33,6 +33,18 @@ a_service: Service = api
 no_image: Image = api  # type: ignore[assignment]
 assert isinstance(api_image, DeclaredImage)
 assert isinstance(api, DeclaredService)
+
+
+# Manifests may be files, and what tools render.
+@service(kustomize("k8s/dev"), helm("charts/api", values=["a.yaml"], files={"config": "b.conf"}), "k8s/extra.yaml")
+def mixed(api_image: Image) -> dict[str, object]:
+    return {"image": {"tag": api_image.tag}}
+
+
+assert_type(helm("charts/api"), HelmSource)
+assert_type(kustomize("k8s/dev", arguments="--enable-helm"), KustomizeSource)
+service(3)  # type: ignore[arg-type]
+helm("charts/api", values=3)  # type: ignore[arg-type]
 
 
 @service("k8s/worker.yaml")
