@@ -1,6 +1,6 @@
 """The delivery of a session: how images reach the cluster is found out when the first one has to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import anyio
@@ -8,7 +8,16 @@ import anyio
 from devloop.adapters.delivery import delivery_for
 from devloop.adapters.docker import DockerBuilder
 from devloop.core.contexts import Context
-from devloop.core.delivery import DeliveryPlan, RegistryFacts, announced_registry, choose, named_registry, node_facts
+from devloop.core.delivery import (
+    DeliveryPlan,
+    LoadImages,
+    NodeFacts,
+    RegistryFacts,
+    announced_registry,
+    choose,
+    named_registry,
+    node_facts,
+)
 from devloop.model import Digest, Document, ImageRef
 from devloop.runtime.ports import Delivery
 
@@ -42,10 +51,17 @@ class LateDelivery:
         self._registry = registry
         self._lock = anyio.Lock()
         self._chosen: Delivery | None = None
+        self._way: DeliveryPlan | None = None
 
     async def deliver(self, image: Digest, ref: ImageRef, report: Callable[[str], None]) -> ImageRef:
-        """Make the image available to every node; return the reference that manifests must use."""
-        return await (await self._delivery()).deliver(image, ref, report)
+        """Make the image available to every node; return the reference that manifests must use.
+
+        Nodes may have joined since the last time: where images go into nodes, these are looked at again.
+        """
+        delivery = await self._delivery()
+        if isinstance(self._way, LoadImages):
+            delivery = await self._for_these_nodes(self._way)
+        return await delivery.deliver(image, ref, report)
 
     async def has(self, image: Digest, ref: ImageRef) -> bool:
         """Return whether the cluster already can get the image."""
@@ -53,8 +69,13 @@ class LateDelivery:
 
     async def _delivery(self) -> Delivery:
         async with self._lock:
-            if self._chosen is None:
-                self._chosen = await self._choose()
+            return self._chosen or await self._choose()
+
+    async def _for_these_nodes(self, before: LoadImages) -> Delivery:
+        nodes = await self._nodes()
+        async with self._lock:
+            if self._chosen is None or (nodes and {node.name for node in nodes} != {*before.nodes}):
+                return await self._choose(nodes)
             return self._chosen
 
     async def plan(self) -> DeliveryPlan:
@@ -63,7 +84,9 @@ class LateDelivery:
         Raises:
             UnreachableError: The engine or the cluster does not answer.
         """
-        nodes = tuple(node_facts(each) for each in await self._cluster.nodes())
+        return await self._plan(await self._nodes())
+
+    async def _plan(self, nodes: Sequence[NodeFacts]) -> DeliveryPlan:
         return choose(
             self._context.name if self._context else "",
             nodes,
@@ -71,8 +94,14 @@ class LateDelivery:
             await self._registry_facts(),
         )
 
-    async def _choose(self) -> Delivery:
-        return delivery_for(await self.plan(), self._builder, dict(self._builder.engine.endpoint.environment))
+    async def _nodes(self) -> tuple[NodeFacts, ...]:
+        return tuple(node_facts(each) for each in await self._cluster.nodes())
+
+    async def _choose(self, nodes: Sequence[NodeFacts] | None = None) -> Delivery:
+        self._way = await self._plan(await self._nodes() if nodes is None else nodes)
+        environment = dict(self._builder.engine.endpoint.environment)
+        self._chosen = delivery_for(self._way, self._builder, environment)
+        return self._chosen
 
     async def _registry_facts(self) -> RegistryFacts | None:
         if self._registry is not None:

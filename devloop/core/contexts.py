@@ -3,14 +3,20 @@
 Works on a kubeconfig as parsed; reading the files is an adapter's business.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from devloop.errors import InputError
 
-__all__ = ["LOCAL", "Context", "Contexts", "choose", "is_local", "merge"]
+__all__ = ["LOCAL", "OWN_CONTEXT", "OWN_NODE", "Context", "Contexts", "choose", "is_local", "merge"]
+
+OWN_CONTEXT: Final = "devloop"
+"""The context of the cluster that `devloop cluster start` makes."""
+
+OWN_NODE: Final = "devloop-cluster"
+"""Its only node, and the container that this runs in."""
 
 LOCAL: Final = (
     "docker-desktop",
@@ -25,6 +31,7 @@ LOCAL: Final = (
     "microk8s",
     "crc-admin",
     "crc-developer",
+    OWN_CONTEXT,
 )
 """The names that products for a developer's own machine give to their contexts."""
 
@@ -40,12 +47,14 @@ class Context:
         namespace: The namespace it names, or None.
         cluster: What the kubeconfig says of its cluster; empty when it says nothing.
         user: What the kubeconfig says of its user; empty when it says nothing.
+        here: Whether its cluster is known to run on this very machine.
     """
 
     name: str
     namespace: str | None
     cluster: Mapping[str, Any]
     user: Mapping[str, Any]
+    here: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +65,13 @@ class Contexts:
     known: tuple[Context, ...]
 
 
-def merge(configs: Sequence[Mapping[str, Any]]) -> Contexts:
-    """Return the contexts of several kubeconfig files, merged as kubectl does: the first that says a thing wins."""
+def merge(configs: Sequence[Mapping[str, Any]], here: Collection[str] = ()) -> Contexts:
+    """Return the contexts of several kubeconfig files, merged as kubectl does: the first that says a thing wins.
+
+    Args:
+        configs: The files' contents.
+        here: The certificate authorities (as kubeconfigs hold them) of the clusters that this machine itself runs.
+    """
     clusters = _named(configs, "clusters", "cluster")
     users = _named(configs, "users", "user")
     known = tuple(
@@ -66,6 +80,7 @@ def merge(configs: Sequence[Mapping[str, Any]]) -> Contexts:
             namespace=content.get("namespace") or None,
             cluster=clusters.get(str(content.get("cluster")), {}),
             user=users.get(str(content.get("user")), {}),
+            here=clusters.get(str(content.get("cluster")), {}).get("certificate-authority-data") in {*here},
         )
         for name, content in _named(configs, "contexts", "context").items()
     )
@@ -84,9 +99,13 @@ def _named(configs: Sequence[Mapping[str, Any]], plural: str, singular: str) -> 
 def is_local(context: Context) -> bool:
     """Return whether the context leads to a cluster on the developer's own machine."""
     by_name = any(fnmatchcase(context.name, pattern) for pattern in LOCAL)
-    return by_name or any(
-        isinstance(extension.get("extension"), Mapping) and extension["extension"].get("provider") == _MINIKUBE
-        for extension in context.cluster.get("extensions") or ()
+    return (
+        by_name
+        or context.here
+        or any(
+            isinstance(extension.get("extension"), Mapping) and extension["extension"].get("provider") == _MINIKUBE
+            for extension in context.cluster.get("extensions") or ()
+        )
     )
 
 
@@ -107,7 +126,7 @@ def choose(contexts: Contexts, *, named: str | None = None, allowed: Sequence[st
             "no Kubernetes context is chosen" if contexts.known else "no Kubernetes context is known",
             hint=_listed(contexts, "pass `--context`")
             if contexts.known
-            else "start a local cluster, or set `KUBECONFIG`",
+            else "start a cluster: `devloop cluster start` makes one in Docker, or set `KUBECONFIG`",
         )
     context = next((context for context in contexts.known if context.name == wanted), None)
     if context is None:

@@ -1,17 +1,19 @@
-"""How a built image gets to where a cluster takes its images from: decided from facts, told as plans and commands.
+"""How a built image gets to where a cluster takes its images from: decided from facts, told as plans.
 
 The cheapest way that is right: nothing at all where the cluster's nodes run their containers in the engine that builds;
-else a registry where one is named or the cluster announces one (only new layers travel); else the product's own loader.
-Pure.
+else a registry where one is named or the cluster announces one (only new layers travel); else straight into the nodes
+(`core.loading` has the commands). Pure.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from devloop.core.reference import normalise, parse
+from devloop.core.contexts import OWN_CONTEXT, OWN_NODE
+from devloop.core.reference import parse
 from devloop.core.yaml_documents import YamlError, parse_documents
 from devloop.model import Document, ImageRef
 
@@ -26,10 +28,8 @@ __all__ = [
     "SharedEngine",
     "announced_registry",
     "choose",
-    "load_command",
     "named_registry",
     "node_facts",
-    "probe_commands",
     "pulled_from",
     "pushed_to",
     "seen_from_here",
@@ -50,6 +50,7 @@ class NodeFacts:
         addresses: Its IP addresses.
         provider: What its provider calls it, for example `kind://docker/dev/dev-control-plane`.
         labels: Its labels.
+        images: The names of the images that it reports; kubelets report the 50 largest only.
     """
 
     name: str
@@ -58,6 +59,7 @@ class NodeFacts:
     addresses: frozenset[str] = frozenset()
     provider: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    images: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,7 @@ def node_facts(node: Document) -> NodeFacts:
         addresses=frozenset(each["address"] for each in addresses if str(each.get("type", "")).endswith("IP")),
         provider=(node.get("spec") or {}).get("providerID", ""),
         labels=dict(metadata.get("labels") or {}),
+        images=frozenset(name for image in status.get("images") or () for name in image.get("names") or ()),
     )
 
 
@@ -130,11 +133,16 @@ def announced_registry(text: str) -> RegistryFacts | None:
 
 
 class Loader(StrEnum):
-    """A product's own way of putting images into its nodes."""
+    """A product whose nodes can be given images."""
 
+    DEVLOOP = "devloop"
     KIND = "kind"
     K3D = "k3d"
     MINIKUBE = "minikube"
+    K3S = "k3s"
+    MICROK8S = "microk8s"
+    RANCHER_DESKTOP = "rancher desktop"
+    COLIMA = "colima"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,19 +154,21 @@ class SharedEngine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadImages:
-    """A loader copies images into the nodes.
+    """Images are copied into the nodes.
 
     Attributes:
-        loader: Whose.
-        cluster: The cluster's name, as the loader knows it.
+        loader: Whose nodes they are.
+        cluster: The cluster's name, as the product knows it.
         nodes: The names of its nodes, where they are known.
         reason: Why it is done so.
+        reported: The images that every node reports to hold.
     """
 
     loader: Loader
     cluster: str
     nodes: tuple[str, ...]
     reason: str
+    reported: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,11 +204,14 @@ def choose(
         return PushImages(registry=registry, reason=f"the project names the registry `{registry.host}`")
     if registry is not None:
         return PushImages(registry=registry, reason=f"the cluster announces the registry `{registry.host}`")
-    if found := _loader(context, nodes):
+    if found := _loader(context, nodes, engine):
         loader, cluster = found
-        names = tuple(node.name for node in nodes)
         return LoadImages(
-            loader=loader, cluster=cluster, nodes=names, reason=f"`{context}` is a cluster of {loader.value}"
+            loader=loader,
+            cluster=cluster,
+            nodes=tuple(node.name for node in nodes),
+            reason=f"`{context}` is a cluster of {loader.value}",
+            reported=frozenset.intersection(*(node.images for node in nodes)) if nodes else frozenset(),
         )
     return PushImages(registry=None, reason=f"the cluster of `{context}` does not use the engine that builds")
 
@@ -234,17 +247,46 @@ def _spelled(name: str) -> str:
     return name.lower().replace("-", " ")
 
 
-def _loader(context: str, nodes: Sequence[NodeFacts]) -> tuple[Loader, str] | None:
+_K3D_NODE: Final = re.compile(r"k3d-(?P<cluster>.+)-(?:server|agent)-\d+")
+
+
+def _loader(context: str, nodes: Sequence[NodeFacts], engine: EngineFacts) -> tuple[Loader, str] | None:
     """Return the product of the cluster and the cluster's name: as its nodes say, else as the context's name does."""
     for node in nodes:
         if node.provider.startswith("kind://"):
             return Loader.KIND, node.provider.split("/")[-2]
         if profile := node.labels.get("minikube.k8s.io/name"):
             return Loader.MINIKUBE, profile
+        if found := _K3D_NODE.fullmatch(node.name):
+            return Loader.K3D, found["cluster"]
     for prefix, loader in (("kind-", Loader.KIND), ("k3d-", Loader.K3D)):
         if context.startswith(prefix):
             return loader, context.removeprefix(prefix)
-    return (Loader.MINIKUBE, "minikube") if context == "minikube" else None
+    if context == "minikube":
+        return Loader.MINIKUBE, "minikube"
+    if context == OWN_CONTEXT and {node.name for node in nodes} <= {OWN_NODE}:
+        return Loader.DEVLOOP, OWN_NODE
+    return _containerd(context, nodes) or _on_this_machine(nodes, engine)
+
+
+def _containerd(context: str, nodes: Sequence[NodeFacts]) -> tuple[Loader, str] | None:
+    """Return the product in whose machine containerd runs the nodes."""
+    if not all(node.runtime.startswith("containerd://") for node in nodes):
+        return None
+    if context == "rancher-desktop":
+        return Loader.RANCHER_DESKTOP, context
+    if context == "colima" or context.startswith("colima-"):
+        return Loader.COLIMA, context.removeprefix("colima").removeprefix("-") or "default"
+    if context == "microk8s" or any(node.labels.get("microk8s.io/cluster") == "true" for node in nodes):
+        return Loader.MICROK8S, "microk8s"
+    return None
+
+
+def _on_this_machine(nodes: Sequence[NodeFacts], engine: EngineFacts) -> tuple[Loader, str] | None:
+    """Return k3s where its only node is the machine that the engine runs on; elsewhere nobody can hand it images."""
+    if len(nodes) != 1 or not nodes[0].provider.startswith("k3s://") or not nodes[0].runtime.startswith("containerd:"):
+        return None
+    return (Loader.K3S, nodes[0].name) if nodes[0].addresses & engine.addresses else None
 
 
 # --- references and commands ----------------------------------------------------------------------------------------
@@ -277,28 +319,3 @@ def _moved(ref: ImageRef, host: str) -> ImageRef:
     own = f"{ref.domain.replace(':', '-').lower()}/" if ref.domain else ""
     below = parse(f"{host}/{own}{ref.path}")
     return replace(below, tag=ref.tag, digest=ref.digest)
-
-
-def load_command(plan: LoadImages, ref: ImageRef) -> tuple[str, ...]:
-    """Return the command that copies an image of the engine into the cluster's nodes."""
-    match plan.loader:
-        case Loader.KIND:
-            return ("kind", "load", "docker-image", str(ref), "--name", plan.cluster)
-        case Loader.K3D:
-            return ("k3d", "image", "import", str(ref), "--cluster", plan.cluster)
-        case Loader.MINIKUBE:
-            return ("minikube", "image", "load", str(ref), "--profile", plan.cluster)
-
-
-def probe_commands(plan: LoadImages, ref: ImageRef, containers: str = "docker") -> tuple[tuple[str, ...], ...]:
-    """Return commands that all end well, and print the image's full name where they print names, if the nodes hold it.
-
-    Args:
-        plan: Where to look.
-        ref: The image; a name that is never given to another image.
-        containers: The program that runs the nodes, which are containers with kind and k3d.
-    """
-    if plan.loader is Loader.MINIKUBE:
-        return (("minikube", "image", "ls", "--profile", plan.cluster),)
-    name = str(normalise(ref))
-    return tuple((containers, "exec", node, "crictl", "inspecti", "--quiet", name) for node in plan.nodes)

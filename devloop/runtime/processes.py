@@ -43,7 +43,7 @@ async def run(
     *,
     stdout: Callable[[bytes], None] = _ignore,
     stderr: Callable[[bytes], None] | None = None,
-    stdin: bytes = b"",
+    stdin: bytes | Path = b"",
     cwd: str | None = None,
     env: Mapping[str, str] | None = None,
     grace: float = GRACE,
@@ -57,7 +57,7 @@ async def run(
         command: The program and its arguments; no shell is involved.
         stdout: Told each piece of standard output as it comes.
         stderr: The same for standard error; None sends both to `stdout`, in the order of writing.
-        stdin: What the command can read; empty means that it sees the end at once.
+        stdin: What the command can read, or the file that it reads; empty means that it sees the end at once.
         cwd: The working directory; None for devloop's own.
         env: Variables on top of devloop's own environment.
         grace: Seconds between SIGTERM and SIGKILL.
@@ -65,12 +65,12 @@ async def run(
     Raises:
         ToolError: The program cannot be started.
     """
-    child = _Child(command, merged=stderr is None, fed=bool(stdin), cwd=cwd, env=env)
+    child = _Child(command, merged=stderr is None, stdin=stdin, cwd=cwd, env=env)
     try:
         async with anyio.create_task_group() as pipes:
             for descriptor, receive in zip(child.outputs, (stdout, stderr or stdout), strict=False):
                 pipes.start_soon(_read, descriptor, receive, name=f"output of {command[0]}")
-            if child.input is not None:
+            if child.input is not None and isinstance(stdin, bytes):
                 pipes.start_soon(child.feed, child.input, stdin, name=f"input of {command[0]}")
             code = await child.ended()
             pipes.cancel_scope.deadline = anyio.current_time() + DRAIN
@@ -84,7 +84,7 @@ async def run_lines(
     command: Sequence[str],
     report: Callable[[str], None],
     *,
-    stdin: bytes = b"",
+    stdin: bytes | Path = b"",
     cwd: str | None = None,
     env: Mapping[str, str] | None = None,
     grace: float = GRACE,
@@ -114,7 +114,7 @@ class Captured:
 async def capture(
     command: Sequence[str],
     *,
-    stdin: bytes = b"",
+    stdin: bytes | Path = b"",
     cwd: str | None = None,
     env: Mapping[str, str] | None = None,
     grace: float = GRACE,
@@ -172,13 +172,21 @@ class _Child:
     """One process, leader of its own session and group, with the parent's ends of its pipes."""
 
     def __init__(
-        self, command: Sequence[str], *, merged: bool, fed: bool, cwd: str | None, env: Mapping[str, str] | None
+        self,
+        command: Sequence[str],
+        *,
+        merged: bool,
+        stdin: bytes | Path,
+        cwd: str | None,
+        env: Mapping[str, str] | None,
     ) -> None:
+        file = stdin.open("rb") if isinstance(stdin, Path) else None
+        fed = subprocess.PIPE if stdin else subprocess.DEVNULL
         try:
             # Starting takes 1 to 3 ms and no asyncio child watcher is involved, so that nobody else reaps the process.
             self._process = subprocess.Popen(  # noqa: S603 - a list of arguments, never a shell
                 list(command),
-                stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
+                stdin=fed if file is None else file,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT if merged else subprocess.PIPE,
                 bufsize=0,
@@ -188,6 +196,9 @@ class _Child:
             )
         except OSError as error:
             raise _unstartable(command, cwd, error) from error
+        finally:
+            if file is not None:
+                file.close()  # the process has its own
         children.remember(self._process.pid)
         self._pipes = [pipe for pipe in (self._process.stdout, self._process.stderr) if pipe is not None]
         self.outputs = tuple(pipe.fileno() for pipe in self._pipes)

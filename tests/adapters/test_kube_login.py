@@ -171,3 +171,20 @@ def test_reading_contexts_loads_no_client() -> None:
         "sys.exit(bool({'httpx', 'httpcore', 'kr8s', 'anyio', 'asyncio'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_copies_of_the_kubeconfig_of_this_machines_k3s_are_recognised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"server": "https://127.0.0.1:6443", "certificate-authority-data": "b3du"}
+    config = {
+        "current-context": "default",
+        "clusters": [{"name": "default", "cluster": own}],
+        "contexts": [{"name": "default", "context": {"cluster": "default", "user": "default"}}],
+    }
+    (tmp_path / "copy").write_text(yaml.safe_dump(config))
+    with pytest.raises(InputError, match="is not a local cluster"):
+        choose(read_contexts(tmp_path / "copy"))
+    (tmp_path / "k3s.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.setattr("devloop.adapters.kube.config._K3S", tmp_path / "k3s.yaml")
+    assert choose(read_contexts(tmp_path / "copy")).here

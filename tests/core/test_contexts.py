@@ -96,3 +96,24 @@ def test_of_several_files_the_first_that_says_a_thing_wins() -> None:
         Context(name="a", namespace="n", cluster={"server": "https://x"}, user={"token": "1"}),
         Context(name="b", namespace=None, cluster={"server": "https://x"}, user={}),
     )
+
+
+def test_a_cluster_that_this_machine_runs_itself_is_local_whatever_its_name() -> None:
+    own = {"server": "https://127.0.0.1:6443", "certificate-authority-data": "b3du"}
+    config = {
+        "clusters": [{"name": "default", "cluster": own}],
+        "contexts": [{"name": "default", "context": {"cluster": "default", "user": "default"}}],
+    }
+    assert is_local(merge([config], here=["b3du"]).known[0])
+    assert not is_local(merge([config], here=["b3RoZXI="]).known[0])
+    assert not is_local(merge([config]).known[0])
+
+
+def test_the_cluster_that_devloop_makes_is_local() -> None:
+    assert is_local(Context(name="devloop", namespace=None, cluster={}, user={}))
+
+
+def test_without_any_context_the_error_says_how_to_get_a_cluster() -> None:
+    with pytest.raises(InputError) as caught:
+        choose(Contexts(current=None, known=()))
+    assert "devloop cluster start" in (caught.value.hint or "")

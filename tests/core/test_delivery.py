@@ -1,5 +1,7 @@
 """How images get to a cluster: facts in, plan and commands out."""
 
+from dataclasses import replace
+
 import pytest
 
 from devloop.core.delivery import (
@@ -12,10 +14,8 @@ from devloop.core.delivery import (
     SharedEngine,
     announced_registry,
     choose,
-    load_command,
     named_registry,
     node_facts,
-    probe_commands,
     pulled_from,
     pushed_to,
     seen_from_here,
@@ -101,6 +101,12 @@ def test_a_shared_engine_needs_no_registry_even_when_one_is_named() -> None:
 
 # --- loaders and registries ---
 
+K3S = NodeFacts(
+    name="box", runtime="containerd://1.7.1-k3s1", provider="k3s://box", addresses=frozenset({"192.168.1.5"})
+)
+OWN = NodeFacts(name="devloop-cluster", runtime="containerd://1.7.1-k3s1", provider="k3s://devloop-cluster")
+MICROK8S = NodeFacts(name="box", runtime="containerd://1.6.2", labels={"microk8s.io/cluster": "true"})
+
 
 @pytest.mark.parametrize(
     ("context", "nodes", "loader", "cluster"),
@@ -111,12 +117,54 @@ def test_a_shared_engine_needs_no_registry_even_when_one_is_named() -> None:
         ("k3d-dev", [node("k3d-dev-server-0")], Loader.K3D, "dev"),
         ("minikube", [], Loader.MINIKUBE, "minikube"),
         ("work", [MINIKUBE_NODE], Loader.MINIKUBE, "work"),
+        ("renamed", [node("k3d-my-dev-server-0"), node("k3d-my-dev-agent-12")], Loader.K3D, "my-dev"),
+        ("devloop", [OWN], Loader.DEVLOOP, "devloop-cluster"),
+        ("devloop", [], Loader.DEVLOOP, "devloop-cluster"),
+        ("microk8s", [node("box")], Loader.MICROK8S, "microk8s"),
+        ("renamed", [MICROK8S, MICROK8S], Loader.MICROK8S, "microk8s"),
+        ("rancher-desktop", [node("lima-rancher-desktop")], Loader.RANCHER_DESKTOP, "rancher-desktop"),
+        ("colima", [node("colima")], Loader.COLIMA, "default"),
+        ("colima-work", [node("colima-work")], Loader.COLIMA, "work"),
     ],
 )
 def test_a_products_own_loader_is_used(context: str, nodes: list[NodeFacts], loader: Loader, cluster: str) -> None:
     plan = choose(context, nodes, LAPTOP, None)
     assert isinstance(plan, LoadImages)
     assert (plan.loader, plan.cluster, plan.nodes) == (loader, cluster, tuple(each.name for each in nodes))
+
+
+def test_k3s_on_the_engines_machine_is_given_images_there() -> None:
+    engine = EngineFacts(name="box", addresses=frozenset({"192.168.1.5"}))
+    plan = choose("default", [K3S], engine, None)
+    assert isinstance(plan, LoadImages)
+    assert (plan.loader, plan.cluster) == (Loader.K3S, "box")
+
+
+@pytest.mark.parametrize("nodes", [[K3S], [K3S, replace(K3S, name="far", addresses=frozenset())]])
+def test_k3s_elsewhere_or_with_nodes_elsewhere_needs_a_registry(nodes: list[NodeFacts]) -> None:
+    engine = EngineFacts(name="box", addresses=frozenset({"192.168.1.5"} if len(nodes) > 1 else ()))
+    assert choose("default", nodes, engine, None) == PushImages(
+        registry=None, reason="the cluster of `default` does not use the engine that builds"
+    )
+
+
+def test_a_cluster_of_another_that_is_called_devloop_is_not_given_images_as_ones_own() -> None:
+    assert isinstance(choose("devloop", [node("gke-pool-1")], LAPTOP, None), PushImages)
+
+
+def test_minikube_without_a_driver_runs_in_the_engine_of_this_machine() -> None:
+    here = replace(MINIKUBE_NODE, name="laptop")
+    assert isinstance(choose("minikube", [here], LAPTOP, None), SharedEngine)
+
+
+def test_what_all_nodes_report_to_hold_is_known() -> None:
+    nodes = [
+        replace(MICROK8S, images=frozenset({"docker.io/library/a:1", "b:1"})),
+        replace(MICROK8S, images=frozenset({"b:1"})),
+    ]
+    plan = choose("microk8s", nodes, LAPTOP, None)
+    assert isinstance(plan, LoadImages)
+    assert plan.reported == {"b:1"}
 
 
 @pytest.mark.parametrize("registry", [ANNOUNCED, NAMED])
@@ -199,6 +247,7 @@ def test_a_nodes_facts_are_read_from_the_object() -> None:
                     {"type": "ExternalIP", "address": "1.2.3.4"},
                     {"type": "Hostname", "address": "host"},
                 ],
+                "images": [{"names": ["a@sha256:1", "a:1"]}, {"sizeBytes": 1}, {"names": None}],
             },
         }
     )
@@ -209,41 +258,9 @@ def test_a_nodes_facts_are_read_from_the_object() -> None:
         addresses=frozenset({"10.0.0.1", "1.2.3.4"}),
         provider="kind://docker/dev/n",
         labels={"a": "b"},
+        images=frozenset({"a@sha256:1", "a:1"}),
     )
 
 
 def test_a_node_that_says_nothing_has_no_facts() -> None:
     assert node_facts({"metadata": {"name": "n"}}) == NodeFacts(name="n")
-
-
-# --- commands ---
-
-
-def plan_for(loader: Loader) -> LoadImages:
-    return LoadImages(loader=loader, cluster="dev", nodes=("a", "b"), reason="")
-
-
-@pytest.mark.parametrize(
-    ("loader", "command"),
-    [
-        (Loader.KIND, "kind load docker-image api:dev-1 --name dev"),
-        (Loader.K3D, "k3d image import api:dev-1 --cluster dev"),
-        (Loader.MINIKUBE, "minikube image load api:dev-1 --profile dev"),
-    ],
-)
-def test_each_loader_has_its_command(loader: Loader, command: str) -> None:
-    assert " ".join(load_command(plan_for(loader), parse("api:dev-1"))) == command
-
-
-def test_every_node_is_asked_for_the_image() -> None:
-    commands = probe_commands(plan_for(Loader.KIND), parse("api:dev-1"), "podman")
-    assert [" ".join(command) for command in commands] == [
-        "podman exec a crictl inspecti --quiet docker.io/library/api:dev-1",
-        "podman exec b crictl inspecti --quiet docker.io/library/api:dev-1",
-    ]
-
-
-def test_minikube_lists_its_images() -> None:
-    assert probe_commands(plan_for(Loader.MINIKUBE), parse("api:dev-1")) == (
-        ("minikube", "image", "ls", "--profile", "dev"),
-    )

@@ -69,6 +69,13 @@ async def test_a_large_output_arrives_whole() -> None:
     assert len(done.stdout) == 20_000_000
 
 
+async def test_a_command_may_read_a_file(tmp_path: Path) -> None:
+    (tmp_path / "input").write_bytes(b"y" * 5_000_000)
+    assert len((await capture(("cat",), stdin=tmp_path / "input")).stdout) == 5_000_000
+    with pytest.raises(ToolError):
+        await capture((str(tmp_path / "nothing"),), stdin=tmp_path / "input")
+
+
 async def test_a_large_input_is_written_while_the_output_is_read() -> None:
     done = await capture(("cat",), stdin=b"y" * 5_000_000)
     assert len(done.stdout) == 5_000_000

@@ -12,6 +12,9 @@ from devloop.errors import InputError, Where
 
 __all__ = ["kubeconfig_files", "read_contexts"]
 
+_K3S = Path("/etc/rancher/k3s/k3s.yaml")
+"""What k3s writes on the machine that it runs on. Its context is called `default`, which says nothing by itself."""
+
 _RELATIVE = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 
 
@@ -28,7 +31,16 @@ def read_contexts(kubeconfig: str | os.PathLike[str] | None = None) -> Contexts:
     Raises:
         InputError: A file is not a kubeconfig.
     """
-    return merge([_read(path) for path in kubeconfig_files(kubeconfig)])
+    return merge([_read(path) for path in kubeconfig_files(kubeconfig)], _authorities_here())
+
+
+def _authorities_here() -> frozenset[str]:
+    """Return the authority of the k3s on this machine, by which copies of its kubeconfig are recognised, too."""
+    if not os.access(_K3S, os.R_OK):
+        return frozenset()
+    entries = _read(_K3S).get("clusters") or ()
+    found = ((entry.get("cluster") or {}).get("certificate-authority-data") for entry in entries)
+    return frozenset(each for each in found if each)
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -1,0 +1,131 @@
+"""Images go into the nodes of a local cluster: to each node that lacks one, and of it the layers that are new there."""
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from anyio import create_task_group, to_thread
+
+from devloop.adapters.delivery.archives import layers, without_layers
+from devloop.adapters.delivery.once import Once
+from devloop.core.delivery import Loader, LoadImages
+from devloop.core.loading import Store, stores
+from devloop.core.reference import normalise
+from devloop.errors import ToolError
+from devloop.model import Digest, ImageRef
+
+__all__ = ["Load"]
+
+_MEGABYTE: Final = 1_000_000
+
+
+class Load(Once):
+    """Loads images into nodes.
+
+    Args:
+        plan: Into which.
+        environment: What commands need in their environment.
+    """
+
+    def __init__(self, plan: LoadImages, environment: Mapping[str, str]) -> None:
+        super().__init__(environment)
+        self._plan = plan
+
+    def _reference(self, ref: ImageRef) -> ImageRef:
+        return ref
+
+    async def _is_there(self, ref: ImageRef) -> bool:
+        return not await self._missing(ref)
+
+    async def _carry(self, image: Digest, ref: ImageRef, report: Callable[[str], None]) -> None:  # noqa: ARG002
+        missing = await self._missing(ref)
+        for store in missing:
+            if not store.archive:
+                await self._run(store.takes, _loading(ref, store), report)
+        if taking := [store for store in missing if store.archive]:
+            with tempfile.TemporaryDirectory(prefix="devloop-image-") as folder:
+                await self._send(ref, taking, Path(folder), report)
+
+    async def _missing(self, ref: ImageRef) -> list[Store]:
+        """Return the stores that do not hold the image, asked all at once."""
+        program = (self._plan.loader is Loader.KIND and os.environ.get("KIND_EXPERIMENTAL_PROVIDER")) or "docker"
+        found = stores(self._plan, ref, containers=program, privileged=os.geteuid() == 0)
+        held: set[Store] = set()
+
+        async def look(store: Store) -> None:
+            if store.held or (store.asks and await self._all_say_so(store, ref)):
+                held.add(store)
+
+        async with create_task_group() as questions:
+            for store in found:
+                questions.start_soon(look, store)
+        return [store for store in found if store not in held]
+
+    async def _all_say_so(self, store: Store, ref: ImageRef) -> bool:
+        answers: list[bool] = []
+
+        async def ask(command: Sequence[str]) -> None:
+            answer = await self._asked(command)
+            printed = answer.stdout.split() if answer is not None and not answer.exit_code else None
+            answers.append(printed is not None and (not store.named or str(normalise(ref)) in printed))
+
+        async with create_task_group() as questions:
+            for command in store.asks:
+                questions.start_soon(ask, command)
+        return all(answers)
+
+    async def _send(self, ref: ImageRef, taking: Sequence[Store], folder: Path, report: Callable[[str], None]) -> None:
+        archive = folder / "image.tar"
+        await self._run(("docker", "save", "--output", str(archive), str(ref)), f"saving `{ref}`", report)
+        brought = await to_thread.run_sync(layers, archive)
+        failures: list[ToolError] = []
+
+        async def send(number: int, store: Store) -> None:
+            try:
+                await self._import(ref, store, archive, brought, folder / f"new-{number}.tar", report)
+            except ToolError as error:
+                failures.append(error)
+
+        async with create_task_group() as tasks:
+            for number, store in enumerate(taking):
+                tasks.start_soon(send, number, store)
+        if failures:
+            raise failures[0]
+
+    async def _import(
+        self,
+        ref: ImageRef,
+        store: Store,
+        archive: Path,
+        brought: frozenset[str],
+        reduced: Path,
+        report: Callable[[str], None],
+    ) -> None:
+        known = await self._known(store, brought)
+        sent = archive
+        if known:
+            await to_thread.run_sync(without_layers, archive, known, reduced)
+            sent = reduced
+        size = sent.stat().st_size / _MEGABYTE
+        which = f" ({len(brought) - len(known)} of {len(brought)} layers)" if brought else ""
+        report(f"{store.name} is sent {size:.1f} MB{which}")
+        try:
+            await self._run(store.takes, _loading(ref, store), report, stdin=sent)
+        except ToolError:
+            # Layers may have been collected meanwhile, and an image for another platform needs to be asked for.
+            if store.takes_all is None:
+                raise
+            await self._run(store.takes_all, _loading(ref, store), report, stdin=archive)
+
+    async def _known(self, store: Store, brought: frozenset[str]) -> frozenset[str]:
+        """Return the layers that need not travel."""
+        if store.blobs is None or not brought:
+            return frozenset()
+        answer = await self._asked(store.blobs)
+        return brought & frozenset(answer.stdout.split()) if answer and not answer.exit_code else frozenset()
+
+
+def _loading(ref: ImageRef, store: Store) -> str:
+    return f"loading `{ref}` into {store.name}"
