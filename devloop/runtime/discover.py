@@ -4,6 +4,7 @@ Mistakes of the devfile itself (unknown names, cycles, exceptions) reject the pr
 of a node stay with that node, so that the others go on.
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -181,6 +182,7 @@ class _Discovery:
         self._read = read
         self._files = files
         self._outside = outside
+        self._outside_base = functools.cache(outside.base)  # many images stand on the same few
         self.looks = Looks(files)
         self._renderings = renderings
         self._root = renderings.root
@@ -293,7 +295,7 @@ class _Discovery:
         """Return what a base image hands on, None where that is not known."""
         found = image_named(text, self._named)
         if found is None:
-            return self._outside.base(text)
+            return self._outside_base(text)
         base = self._visit(found)
         detail = base.detail if base is not None else None
         return detail.facts.config if isinstance(detail, ImageDetail) and detail.facts is not None else None
