@@ -9,10 +9,13 @@ from devloop.cli import reading
 from devloop.cli import working
 
 # isort: split
+from devloop.cli import beginning
+
+# isort: split
 from devloop.cli.application import app
 from devloop.cli.calling import INTERRUPTED
 
-__all__ = ["app", "main", "reading", "running", "working"]
+__all__ = ["app", "beginning", "main", "reading", "running", "working"]
 
 
 def main() -> None:
