@@ -64,6 +64,7 @@ class FakeDevfile:
             project=collector.projects[0] if collector.projects else ProjectSpec(),
             errors=tuple(collector.errors),
             read=frozenset({"devfile.py"}),
+            settings=(),
         )
 
 
