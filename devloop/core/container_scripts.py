@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable
 from typing import Final
 
-from devloop.core.supervisor import RESTART_COMMAND
+from devloop.core.supervisor import MARK, NAME, RESTART_COMMAND
 
 __all__ = ["NOT_RESTARTED", "NOT_SUPERVISED", "Lines", "restart_script", "run_script"]
 
@@ -25,31 +25,16 @@ exit $r
 NOT_SUPERVISED: Final = 93
 NOT_RESTARTED: Final = 94
 
-# Restarted means: process 1 has a child that it did not have before, and which is no copy of the supervisor any more.
+# Restarted means: the supervisor names another process than before as the one that runs the command.
 _RESTART: Final = r"""
-name=devloop-supervisor
-grep -qs $name /proc/1/cmdline || exit NOT_SUPERVISED
-kids() {
-for f in /proc/[0-9]*/status; do
-while read -r k v _; do
-[ "$k" = PPid: ] || continue
-[ "$v" != 1 ] || { f=${f#/proc/}; echo "${f%/status}"; }
-break
-done <"$f"
-done 2>/dev/null
-}
-before=" $(echo $(kids)) "
-RESTART || exit NOT_RESTARTED
+grep -qs NAME /proc/1/cmdline || exit NOT_SUPERVISED
 i=0
-while [ $i -lt 300 ]; do
-for p in $(kids); do
-case $before in *" $p "*) continue ;; esac
-grep -qs -e $name -e 0.1000 /proc/$p/cmdline || exit 0
-done
-sleep 0.05 2>/dev/null || { sleep 1; i=$((i+19)); }
-i=$((i+1))
-done
-exit NOT_RESTARTED
+later() { i=$((i+1)); [ $i -lt 600 ] || exit NOT_RESTARTED; sleep 0.025 2>/dev/null || { sleep 1; i=$((i+39)); }; }
+named() { read -r now </proc/1/comm && case $now in "MARK"*) ;; *) return 1 ;; esac; }
+until named; do later; done
+before=$now
+RESTART || exit NOT_RESTARTED
+until named && [ "$now" != "$before" ]; do later; done
 """
 
 
@@ -63,8 +48,9 @@ def restart_script() -> str:
 
     It exits with `NOT_SUPERVISED` or `NOT_RESTARTED` where it cannot be.
     """
-    script = _RESTART.strip().replace("NOT_SUPERVISED", str(NOT_SUPERVISED))
-    return script.replace("NOT_RESTARTED", str(NOT_RESTARTED)).replace("RESTART", shlex.join(RESTART_COMMAND))
+    script = _RESTART.strip().replace("NAME", NAME).replace("MARK", MARK)
+    script = script.replace("NOT_SUPERVISED", str(NOT_SUPERVISED)).replace("NOT_RESTARTED", str(NOT_RESTARTED))
+    return script.replace("RESTART", shlex.join(RESTART_COMMAND))
 
 
 class Lines:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from devloop.core.objects import Manifest
 from devloop.core.pod_templates import pick, put, template_pointer
 
-__all__ = ["ANNOTATION", "RESTART_COMMAND", "SCRIPT", "ImageCommand", "command_line", "supervised"]
+__all__ = ["ANNOTATION", "MARK", "NAME", "RESTART_COMMAND", "SCRIPT", "ImageCommand", "command_line", "supervised"]
 
 ANNOTATION: Final = "devloop.dev/supervised"
 """On the pod: the names of its supervised containers, with commas between them."""
@@ -20,7 +20,11 @@ ANNOTATION: Final = "devloop.dev/supervised"
 RESTART_COMMAND: Final = ("/bin/sh", "-c", "kill -USR1 1")
 """What to run in a supervised container to start its command again."""
 
-_NAME: Final = "devloop-supervisor"
+NAME: Final = "devloop-supervisor"
+"""A word of the supervisor's command line, by which it is known."""
+
+MARK: Final = "devloop "
+"""What the supervisor calls itself in /proc/1/comm once its command runs, followed by the command's process ID."""
 
 # For dash, busybox's ash and bash. Its constraints:
 # * Kubernetes expands `$(NAME)` and `$$` in commands: neither may occur.
@@ -30,7 +34,8 @@ _NAME: Final = "devloop-supervisor"
 # * Process 1 gets no signal that it does not handle: hence a trap for each that an image may have as its STOPSIGNAL.
 # * With `setsid` the command has a process group of its own, so that a restart also ends what it has started itself
 #   (reloaders, workers) and its ports are free again.
-# * The supervisor's own sleeps are spelt `0.1000`, by which `container_scripts` tells them from the command itself.
+# * Its own name (15 characters) is the one thing that it can always write and others can read: no file system need be
+#   writable. It says which process runs the command now, and says it only when that no longer is a copy of the shell.
 # * Shells report ended children on stderr, which is the log: the supervisor itself has none.
 # * A shell starts what it does not wait for with SIGINT and SIGQUIT ignored; only GNU `env` can undo that.
 # * busybox's `kill` takes no `--`.
@@ -44,7 +49,7 @@ pass() {
 }
 force() {
   for turn in 1 2 3 4 5 6 7 8 9 10; do
-    for part in 1 2 3 4 5; do sleep 0.1000 || sleep 1; kill -0 "$child" || return 0; done
+    for part in 1 2 3 4 5; do sleep 0.1 || sleep 1; kill -0 "$child" || return 0; done
   done
   send KILL
 }
@@ -68,6 +73,8 @@ while :; do
   child=$!
   [ -z "$stop" ] || pass "$stop"
   [ -z "$again" ] || restart
+  settle
+  printf "devloop %s" "$child" >/proc/1/comm
   while :; do
     caught=
     wait "$child"
@@ -82,7 +89,7 @@ while :; do
   if [ -n "$group" ]; then
     for turn in 1 2 3 4 5 6 7 8 9 10; do
       kill -0 "-$ended" || break
-      sleep 0.1000 || break
+      sleep 0.1 || break
     done
     kill -KILL "-$ended"
   fi
@@ -137,7 +144,7 @@ def supervised(manifest: Manifest, containers: Mapping[str, ImageCommand]) -> Ma
         name = container.get("name")
         if name in containers and (words := command_line(container, containers[name])):
             wrapped.append(name)
-            new = {**container, "command": ["/bin/sh", "-c", SCRIPT, _NAME], "args": list(words)}
+            new = {**container, "command": ["/bin/sh", "-c", SCRIPT, NAME], "args": list(words)}
             document = put(document, (*template, "spec", "containers", position), new)
     if not wrapped:
         return manifest

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from devloop.core.manifest import manifest_of
-from devloop.core.supervisor import ANNOTATION, RESTART_COMMAND, SCRIPT, ImageCommand, supervised
+from devloop.core.supervisor import ANNOTATION, MARK, RESTART_COMMAND, SCRIPT, ImageCommand, supervised
 from tests.outside import Cluster, eventually, output
 
 pytestmark = pytest.mark.docker
@@ -56,8 +56,14 @@ class _Box:
 
     def commands(self) -> list[str]:
         """Return the names of the processes in the container, but for those that ask."""
-        names = self.inside("sh", "-c", "for p in /proc/[0-9]*; do cat $p/comm 2>/dev/null; done").split()
-        return sorted(name for name in names if name not in ("sh", "cat", "dash", "bash"))
+        names = self.inside("sh", "-c", "for p in /proc/[0-9]*; do cat $p/comm 2>/dev/null; done").splitlines()
+        own = ("sh", "cat", "dash", "bash")
+        return sorted(name for name in names if name not in own and not name.startswith(MARK))
+
+    def named(self) -> int:
+        """Return the process that the supervisor names, or 0."""
+        said = self.inside("cat", "/proc/1/comm")
+        return int(said.removeprefix(MARK)) if said.startswith(MARK) else 0
 
     def zombies(self) -> str:
         return self.inside("sh", "-c", "grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null || true")
@@ -96,6 +102,15 @@ def test_a_restart_starts_the_command_again_at_once_in_the_same_container(box: _
     assert time.monotonic() - asked < 0.3
     assert box.inside("ls", "/tmp/synced") == "/tmp/synced\n"
     assert box.log() == "up\nup\n"
+
+
+def test_the_supervisor_names_the_process_that_runs_the_command(box: _Box) -> None:
+    box.run("for i in 1 2 3; do (sleep 0.01 &); done; echo up; exec sleep 1000")
+    before = eventually(box.named)
+    box.restart()
+    after = eventually(lambda: (now := box.named()) != before and now)
+    box.ups(2)
+    eventually(lambda: box.inside("cat", f"/proc/{after}/comm") == "sleep\n")
 
 
 def test_many_restarts_in_a_row_leave_one_running_command_and_no_zombie(box: _Box) -> None:
