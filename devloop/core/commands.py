@@ -120,13 +120,16 @@ def _follows(state: State, _steps: Mapping[NodeId, Step]) -> Iterator[Command]:
 
 
 def _greetings(state: State, steps: Mapping[NodeId, Step]) -> Iterator[Command]:
-    """Start to bring back what a container that is new has, where rules ask for it."""
+    """Start to bring back what a container that is new has, or what changed in it, where rules ask for it."""
     for feed in feeds(state, steps):
         placement, target = feed.placement, feed.target
         key = RunKey(node=placement.node, target=target, follow=True)
-        if placement.pulls and target not in state.greeted | state.lost and key not in state.running:
+        if not placement.pulls or target in state.lost or key in state.running:
+            continue
+        if target not in state.greeted or target in state.stirred:
+            reason = "files changed in the container" if target in state.greeted else "the container is new"
             work = Follow(image=feed.source, target=target, follow_ups=placement.pulls, paths=frozenset())
-            yield Start(run=Run(key=key, action="follow-up", reasons=("the container is new",), work=work))
+            yield Start(run=Run(key=key, action="follow-up", reasons=(reason,), work=work))
 
 
 PHASES = (_stale, _removals, _due, _syncs, _follows, _greetings)

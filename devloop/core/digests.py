@@ -7,7 +7,7 @@ from typing import Final
 
 from devloop.model import Digest
 
-__all__ = ["ABSENT", "FileHasher", "of_link", "of_text", "of_unreadable", "of_value"]
+__all__ = ["ABSENT", "FileHasher", "of_content", "of_link", "of_text", "of_unreadable", "of_value"]
 
 ABSENT: Final = Digest("absent")
 """Stands for a file that is not there; differs from every file's digest."""
@@ -23,6 +23,11 @@ def of_text(text: str) -> Digest:
 def of_value(value: object) -> Digest:
     """Return the digest of a JSON-like value; the order of a mapping's keys does not count."""
     return of_text(json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain))
+
+
+def of_content(data: bytes, *, executable: bool) -> Digest:
+    """Return the digest of a file's bytes and of whether it may be run; other permissions do not count."""
+    return Digest("sha256:" + hashlib.sha256((b"run\0" if executable else b"file\0") + data).hexdigest())
 
 
 def of_link(target: str) -> Digest:

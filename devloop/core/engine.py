@@ -115,6 +115,7 @@ def _carry_out(state: State, command: Command) -> tuple[State, Command]:
                 following=following,
                 unsettled=state.unsettled | ({run.key.node} if _acts_outside(run) else set()),
                 greeted=state.greeted | ({run.work.target} if isinstance(run.work, Follow) else set()),
+                stirred=state.stirred - ({run.work.target} if isinstance(run.work, Follow) else set()),
                 next=state.next + 1,
             )
             return changed, Start(run=run)

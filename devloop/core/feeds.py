@@ -12,7 +12,7 @@ from devloop.core.syncing import Placement
 from devloop.errors import InputError
 from devloop.model import ContainerTarget, Digest, ImageRef, Kind, NodeId, PullRule, RelPath
 
-__all__ = ["Feed", "all_feeds", "feeds", "held_back", "unfinished", "wants_others"]
+__all__ = ["Feed", "all_feeds", "feeds", "held_back", "looked_at", "unfinished", "wants_others"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,16 @@ def all_feeds(state: State) -> Iterator[Feed]:
         elif trace is not None:
             for target in by_reference.get(trace.result.ref, ()):
                 yield Feed(source=source, placement=placement, target=target, built=trace.inputs.files)
+
+
+def looked_at(state: State) -> Mapping[ContainerTarget, tuple[str, ...]]:
+    """Return the containers that may hand files back, with the paths of these."""
+    found: dict[ContainerTarget, tuple[str, ...]] = {}
+    for feed in all_feeds(state):
+        rules = [follow.rule for follow in feed.placement.pulls if isinstance(follow.rule, PullRule)]
+        if rules:
+            found[feed.target] = tuple(dict.fromkeys(rule.source for rule in rules))
+    return found
 
 
 def wants_others(state: State) -> bool:

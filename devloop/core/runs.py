@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from devloop.core.pulling import Looked
 from devloop.core.syncing import FollowUp
 from devloop.core.trace import Inputs, Result
 from devloop.model import ContainerTarget, Digest, FileChange, NodeId, RelPath
@@ -31,14 +32,14 @@ class RunKey:
         node: The node.
         target: For a sync, the container.
         follow: Whether it is what follows a copy (commands, a restart) rather than the copy.
-    """
         lane: For a sync, which of the copies that may go on beside one another: small files overtake large ones.
+    """
 
     node: NodeId
     target: ContainerTarget | None = None
     follow: bool = False
-
     lane: int = 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Make:
@@ -132,8 +133,9 @@ class RunEnded:
         result: What it made, when it did well; None when it failed.
         acknowledged: For a sync, what the container holds now by its own word.
         refused: For a sync, why the container can take no files at all.
-        lost: Whether the container went away meanwhile.
         lasting: Whether a new container of the same pod template would refuse them, too.
+        lost: Whether the container went away meanwhile.
+        looked: For what follows a copy, what a look for files to bring back has found.
         at: When it ended, in seconds of the clock that `Observed` has, too.
     """
 
@@ -141,9 +143,10 @@ class RunEnded:
     result: Result | None = None
     acknowledged: tuple[FileChange, ...] = ()
     refused: str | None = None
-    lost: bool = False
-    at: float = 0.0
     lasting: bool = True
+    lost: bool = False
+    looked: Looked | None = None
+    at: float = 0.0
 
 
 DONE = Result(digest=Digest("done"))

@@ -22,11 +22,13 @@ class PodFacts:
         labels: Its labels.
         containers: The names of its containers, those apart that run before the others.
         own: Whether this project deployed it.
+        started: When its running containers started, by name, in seconds since the epoch.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     containers: tuple[str, ...] = ()
     own: bool = True
+    started: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 
 from devloop.core.graph import Graph
 from devloop.core.plan import Mode
+from devloop.core.pulling import Ledger
 from devloop.core.runs import Follow, Run, RunEnded, RunKey
 from devloop.core.selectors import PodFacts
 from devloop.core.syncing import Placement
 from devloop.core.trace import UNSURE, Inputs, Trace
 from devloop.model import ContainerTarget, Digest, NodeId, RelPath
 
-__all__ = ["Input", "Observed", "PodsSeen", "Requested", "Retried", "State"]
+__all__ = ["Input", "Observed", "PodsSeen", "Requested", "Retried", "State", "Stirred"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,14 @@ class Retried:
     """It is time to try again what was lost with a connection."""
 
 
-Input = Observed | PodsSeen | Requested | Retried | RunEnded
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stirred:
+    """Files that may be brought back have changed in a container."""
+
+    target: ContainerTarget
+
+
+Input = Observed | PodsSeen | Requested | Retried | Stirred | RunEnded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +90,7 @@ class State:
         held: What a container has acknowledged beyond its image, as `catch_up.holding` says it; `UNSURE` for what is
             on its way.
         refused: Images whose containers take no files, with the reason.
+        passing: Of those whose next containers may take files again, the last such reason.
         paused: Containers that nothing is sent to before files or pods were looked at again: a copy failed, or what was
             sent is not what was wanted.
         lost: Containers to which a connection was cut in the middle of something; it is tried again after a while.
@@ -90,7 +99,8 @@ class State:
         unsettled: Nodes whose last run began to change something outside and has not done well.
         asked: Nodes that a person wants to run in this session, changed or not.
         made: When each node's last run ended.
-        passing: Of those whose next containers may take files again, the last such reason.
+        ledger: What is remembered of files that containers hand back.
+        stirred: Containers in which such files have changed.
         greeted: Containers in which something has followed a copy, or that were asked for what they have.
         next: The next run's number.
     """
@@ -108,6 +118,7 @@ class State:
     seen: bool = False
     held: Mapping[ContainerTarget, Mapping[RelPath, Digest]] = field(default_factory=dict)
     refused: Mapping[NodeId, str] = field(default_factory=dict)
+    passing: Mapping[NodeId, str] = field(default_factory=dict)
     paused: frozenset[ContainerTarget] = frozenset()
     lost: frozenset[ContainerTarget] = frozenset()
     served: frozenset[ContainerTarget] = frozenset()
@@ -115,10 +126,11 @@ class State:
     unsettled: frozenset[NodeId] = frozenset()
     asked: frozenset[NodeId] = frozenset()
     made: Mapping[NodeId, float] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    stirred: frozenset[ContainerTarget] = frozenset()
     greeted: frozenset[ContainerTarget] = frozenset()
     next: int = 1
 
-    passing: Mapping[NodeId, str] = field(default_factory=dict)
     @property
     def certain(self) -> Mapping[ContainerTarget, Mapping[RelPath, Digest]]:
         """What containers hold for certain: `held`, less the files after whose copy something is still to be done."""

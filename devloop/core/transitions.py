@@ -7,7 +7,7 @@ from typing import TypeVar, assert_never
 from devloop.core.catch_up import holding, wanted_files, what_changed
 from devloop.core.graph import ServiceDetail
 from devloop.core.runs import Follow, Make, Remove, Run, RunEnded, RunKey, Sync
-from devloop.core.state import Input, Observed, PodsSeen, Requested, Retried, State
+from devloop.core.state import Input, Observed, PodsSeen, Requested, Retried, State, Stirred
 from devloop.core.trace import Trace
 from devloop.model import Digest, NodeId, RelPath
 
@@ -38,6 +38,8 @@ def take(state: State, received: Input) -> State:
             )
         case Retried():
             return replace(state, lost=frozenset())
+        case Stirred():
+            return replace(state, stirred=(state.stirred | {received.target}) & state.containers.keys())
         case RunEnded():
             run = next((each for each in state.running.values() if each.number == received.number), None)
             return state if run is None else _end(state, run, received)
@@ -54,6 +56,8 @@ def _see_pods(state: State, seen: PodsSeen) -> State:
         pods=seen.pods,
         seen=True,
         greeted=state.greeted & seen.containers.keys(),
+        stirred=state.stirred & seen.containers.keys(),
+        ledger=state.ledger.without(state.containers.keys() - seen.containers.keys()),
         failed=_without(state.failed, recovered),
         following={key: run for key, run in state.following.items() if key.target in seen.containers},
         held={target: held for target, held in state.held.items() if target in seen.containers},
@@ -123,7 +127,8 @@ def _end(state: State, run: Run, ended: RunEnded) -> State:
         case Follow():
             paths = state.broken.get(run.key, frozenset())
             paths = paths | run.work.paths if ended.result is None else paths - run.work.paths
-            return replace(state, broken=_with_broken(state, run.key, paths))
+            ledger = state.ledger if ended.looked is None else state.ledger.after(ended.looked)
+            return replace(state, ledger=ledger, broken=_with_broken(state, run.key, paths))
         case _:
             assert_never(run.work)
 
@@ -142,6 +147,9 @@ def _perhaps_mended(state: State, node: NodeId, trace: Trace) -> frozenset[NodeI
 
 
 def _end_sync(state: State, run: Run, work: Sync, ended: RunEnded) -> State:
+    key = replace(run.key, lane=0)
+    sent = frozenset(change.source for change in work.changes)
+    broken = state.broken.get(key, frozenset())
     if ended.refused is not None:
         refused = {**state.refused, work.image: ended.refused}
         passing = _without(state.passing, {work.image})
@@ -151,9 +159,6 @@ def _end_sync(state: State, run: Run, work: Sync, ended: RunEnded) -> State:
     if ended.lost:
         return replace(state, lost=state.lost | {work.target})
     if ended.result is None:
-    key = replace(run.key, lane=0)
-    sent = frozenset(change.source for change in work.changes)
-    broken = state.broken.get(key, frozenset())
         return replace(state, paused=state.paused | {work.target}, broken=_with_broken(state, key, broken | sent))
     acknowledged = {change.source: holding(change) for change in ended.acknowledged}
     ahead = _sent_ahead(state, work, acknowledged)

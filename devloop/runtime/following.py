@@ -1,9 +1,10 @@
 """What follows the pods: the logs, the ports, and the connections that files go through."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from devloop.core.feeds import all_feeds
-from devloop.core.pods import Pod
+from devloop.core.pods import Pod, Running
 from devloop.core.selectors import PodFacts
 from devloop.core.state import PodsSeen, State
 from devloop.model import ContainerTarget
@@ -71,4 +72,17 @@ class Following:
 
 def _facts(pod: Pod, *, own: bool) -> PodFacts:
     names = tuple(container.name for container in pod.containers if not container.init)
-    return PodFacts(labels=pod.labels, containers=names, own=own)
+    started = {
+        container.name: _seconds(container.state.started_at)
+        for container in pod.containers
+        if isinstance(container.state, Running)
+    }
+    return PodFacts(labels=pod.labels, containers=names, own=own, started=started)
+
+
+def _seconds(stamp: str) -> float:
+    """Return an RFC 3339 time as seconds since the epoch, 0 where there is none."""
+    try:
+        return datetime.fromisoformat(stamp).timestamp()
+    except ValueError:
+        return 0.0

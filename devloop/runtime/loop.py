@@ -14,12 +14,12 @@ from anyio import CancelScope, create_memory_object_stream, create_task_group, t
 from anyio.abc import TaskGroup
 
 from devloop.core.engine import Decision, decide
-from devloop.core.feeds import wants_others
+from devloop.core.feeds import looked_at, wants_others
 from devloop.core.graph import Graph
 from devloop.core.plan import Busy, Due, Idle, Step, Synced, UpToDate, Waiting, runs_by_itself
 from devloop.core.pods import Pod
 from devloop.core.runs import Cancel, Run, RunEnded, RunKey, Start
-from devloop.core.state import Input, Observed, PodsSeen, Retried, State
+from devloop.core.state import Input, Observed, PodsSeen, Retried, State, Stirred
 from devloop.errors import InputErrors
 from devloop.events import (
     FilesChanged,
@@ -38,6 +38,7 @@ from devloop.runtime.bus import Bus
 from devloop.runtime.execute import execute
 from devloop.runtime.following import Following
 from devloop.runtime.journal import Journal
+from devloop.runtime.lookout import Lookout
 from devloop.runtime.observe import Observation, Observer
 from devloop.runtime.pods import PodBoard
 from devloop.runtime.ports import Forwarder, PortState, Saved, Store, Syncer, Tailer
@@ -120,6 +121,9 @@ class Loop:
         self._forwards: tuple[ForwardRule, ...] = ()
         self._pods = PodBoard(bus.emit)
         self._following = Following(self._pods, around.syncer, around.tailer, around.forwarder)
+        self._lookout: Lookout | None = None
+        if tools.cluster is not None and state.mode.sync and not state.mode.once:
+            self._lookout = Lookout(tools.cluster, lambda target: self._send.send_nowait(Stirred(target=target)))
         self._follows_others = False
         self._will_retry = False
         self._settled = anyio.Event()
@@ -196,6 +200,8 @@ class Loop:
                     tasks.start_soon(self._observer.run, self._send.send_nowait, name="observe")
                 if self._tools.cluster is not None and self._state.mode.uses_cluster:
                     tasks.start_soon(self._following.run, self._tools.cluster, self._send.send_nowait, name="pods")
+                if self._lookout is not None:
+                    tasks.start_soon(self._lookout.run, name="look out")
                 fine = await self._take_inputs(tasks)
                 tasks.cancel_scope.cancel("the session is over")
         finally:
@@ -217,6 +223,8 @@ class Loop:
             self._state = decision.state
             self._steps = decision.steps
             self._following.follow(decision.state, decision.held_back)
+            if self._lookout is not None:
+                self._lookout.attend(looked_at(decision.state))
             self._tell(decision, received)
             for command in decision.commands:
                 match command:
@@ -355,14 +363,7 @@ class Loop:
             with handle.scope:
                 if before is not None:
                     await before.done.wait()  # a cancelled run is gone, with all its processes, before the next begins
-                trace = self._state.traces.get(run.key.node)
-                ended = await execute(
-                    run,
-                    graph,
-                    self._tools,
-                    before=trace.result if trace is not None else None,
-                    forwards=self._forwards,
-                )
+                ended = await execute(run, graph, self._tools, self._state, self._forwards)
                 self._send.send_nowait(replace(ended, at=time.monotonic()))
         finally:
             if before is not None:
@@ -446,4 +447,5 @@ class Loop:
     def _save(self) -> None:
         state = self._state
         traces = {node: trace for node, trace in state.traces.items() if node.kind is not Kind.CHECK}
-        self._around.store.save(Saved(traces=traces, held=state.certain, decisions=self._around.journal.decisions))
+        decisions = self._around.journal.decisions
+        self._around.store.save(Saved(traces=traces, held=state.certain, ledger=state.ledger, decisions=decisions))

@@ -14,6 +14,7 @@ from anyio.abc import ByteStream, ObjectReceiveStream
 
 from devloop.core.manifest import Manifest
 from devloop.core.pods import Pod
+from devloop.core.pulling import Ledger
 from devloop.core.rollout import Failing, Progressing, Rollout
 from devloop.core.settings import Setting
 from devloop.core.trace import Trace
@@ -605,11 +606,13 @@ class Saved:
     Attributes:
         traces: The last good run of each node.
         held: What containers have acknowledged beyond their image.
+        ledger: What is remembered of files that containers hand back.
         decisions: The last decision on each node, in the form that `runtime.journal` gives it.
     """
 
     traces: Mapping[NodeId, Trace] = field(default_factory=dict)
     held: Mapping[ContainerTarget, Mapping[RelPath, Digest]] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
     decisions: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 

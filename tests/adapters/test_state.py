@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from devloop.adapters.state import FileStore, exclusively, state_directory
+from devloop.core.pulling import Ledger
 from devloop.core.trace import Inputs, Result, Trace
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, Digest, Kind, NodeId, RelPath
@@ -28,6 +29,9 @@ def trace(ref: str) -> Trace:
 SAVED = Saved(
     traces={IMAGE: trace("api:1"), SERVICE: trace("")},
     held={TARGET: {RelPath("api/a"): Digest("sha256:5")}},
+    ledger=Ledger(
+        agreed={RelPath("api/lock"): Digest("sha256:6")}, seen={TARGET: {RelPath("api/lock"): Digest("sha256:7")}}
+    ),
     decisions={"image:api": {"at": 1.0, "action": "build", "reasons": ["new"], "outcome": "", "seconds": None}},
 )
 

@@ -129,6 +129,10 @@ class Project:
         text = self.cluster.kubectl("exec", pod["metadata"]["name"], *chosen, "--", "sh", "-c", script)
         return text.removeprefix("yes\n") if text else None
 
+    def inside_of(self, pod: Any, script: str) -> str:
+        """Return what a shell script prints in a pod's first container."""
+        return self.cluster.kubectl("exec", pod["metadata"]["name"], "--", "sh", "-c", script)
+
     def versions(self) -> dict[str, str]:
         """Return the resourceVersion of everything in the namespace that somebody deployed."""
         found = self.cluster.get("deployments,services,configmaps,jobs,pods")["items"]

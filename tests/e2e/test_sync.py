@@ -310,6 +310,91 @@ def test_a_pulled_file_comes_back_to_the_host(project: Project) -> None:
     eventually(lambda: (project.folder / "web/lock.txt").read_text() == "3\n")
 
 
+def test_what_is_made_in_a_container_later_comes_back_and_what_is_deleted_there_goes(project: Project) -> None:
+    web(project, rules='[pull("/tmp/migrations", "web/migrations")]')
+    loop = project.up()
+    loop.settles()
+    made = project.folder / "web/migrations"
+    project.inside_of(project.pod(), "mkdir -p /tmp/migrations/old; echo 1 >/tmp/migrations/1.sql")
+    eventually(lambda: (made / "1.sql").read_text() == "1\n")
+    project.inside_of(
+        project.pod(), "cd /tmp/migrations; echo '#!/bin/sh' >old/run; chmod +x old/run; echo 2 >1.sql; echo 3 >3.sql"
+    )
+    eventually(lambda: (made / "3.sql").read_text() == "3\n")
+    assert (made / "1.sql").read_text() == "2\n"
+    assert (made / "old/run").stat().st_mode & 0o100
+    assert not (made / "1.sql").stat().st_mode & 0o100
+    project.inside_of(project.pod(), "rm -r /tmp/migrations/old")
+    eventually(lambda: not (made / "old").exists())
+    mark = loop.mark()
+    time.sleep(3)
+    assert [event["type"] for event in loop.events[mark:]] == []
+
+
+def test_an_edit_of_the_host_is_never_overwritten_by_what_comes_back(project: Project) -> None:
+    web(project, rules='[pull("/tmp/lock.txt", "web/lock.txt")]')
+    loop = project.up()
+    loop.settles()
+    lock = project.folder / "web/lock.txt"
+    project.inside_of(project.pod(), "echo one >/tmp/lock.txt")
+    eventually(lambda: lock.read_text() == "one\n")
+    lock.write_text("mine\n")
+    mark = loop.mark()
+    project.inside_of(project.pod(), "echo two >/tmp/lock.txt")
+    told = loop.wait("Noted", since=mark)
+    assert told["message"].startswith("`web/lock.txt` was changed both here and in pod")
+    assert lock.read_text() == "mine\n"
+    mark = loop.settles(since=mark)
+    lock.write_text("two\n")
+    project.inside_of(project.pod(), "touch /tmp/lock.txt")
+    loop.wait("RunSucceeded", since=mark, changed=False)
+    project.inside_of(project.pod(), "echo three >/tmp/lock.txt")
+    eventually(lambda: lock.read_text() == "three\n")
+
+
+def test_what_comes_back_and_is_synced_does_not_go_round_and_round(project: Project) -> None:
+    web(project, rules='[pull("/www/index.html", "web/pages/index.html")]').replace(
+        "k8s/web.yaml.j2", "{{ replicas | default(1) }}", "2"
+    )
+    loop = project.up()
+    loop.settles()
+    one, two = project.ready_pods(count=2)
+    project.inside_of(one, "echo made >/www/index.html")
+    eventually(lambda: (project.folder / "web/pages/index.html").read_text() == "made\n")
+    eventually(partial(holds, project, two, "made\n"))
+    time.sleep(4)
+    mark = loop.mark()
+    time.sleep(3)
+    assert [event["type"] for event in loop.events[mark:]] == []
+    project.write("web/pages/index.html", "mine\n")
+    for pod in (one, two):
+        eventually(partial(holds, project, pod, "mine\n"))
+    time.sleep(3)
+    assert (project.folder / "web/pages/index.html").read_text() == "mine\n"
+
+
+def test_what_came_back_is_still_known_after_a_new_start_and_in_a_new_container(project: Project) -> None:
+    dockerfile = PAGES.replace("CMD", "RUN echo old >/tmp/lock.txt\nCMD")
+    web(project, rules='[pull("/tmp/lock.txt", "web/lock.txt")]', dockerfile=dockerfile)
+    loop = project.up()
+    loop.settles()
+    lock = project.folder / "web/lock.txt"
+    eventually(lambda: lock.read_text() == "old\n")
+    project.inside_of(project.pod(), "echo new >/tmp/lock.txt")
+    eventually(lambda: lock.read_text() == "new\n")
+    loop.stop()
+    lock.write_text("mine\n")
+    loop = project.up()
+    loop.settles()
+    lock.write_text("new\n")
+    old = project.identity()
+    kill_container(project)
+    eventually(lambda: project.identity() != old, within=60)
+    loop.wait("RunSucceeded", where=lambda event: event["node"] == "sync:web-pages", changed=False)
+    time.sleep(3)
+    assert lock.read_text() == "new\n"
+
+
 @pytest.mark.parametrize("kind", ["changed", "new", "deleted", "reverted"])
 def test_what_was_synced_files_do_while_devloop_is_stopped_is_caught_up_with(project: Project, kind: str) -> None:
     web(project).count_builds()
