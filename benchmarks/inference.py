@@ -127,7 +127,7 @@ async def _edit(workspace: Workspace, state: State, found: dict[str, float]) -> 
         edits = (("synced", "g7/app/src/module0.py"), ("built", "g8/app/requirements.txt"), ("manifest", MANIFEST))
         for what, path in edits:
             place = workspace.root / path
-            place.write_text(place.read_text().replace("value", "name") + "# edited\n")
+            place.write_text(place.read_text().replace("hello", "hello, hello") + "# edited\n")
             with timed(found, f"an edit ({what}) → looked at"):
                 await told.of(path)
                 now = await receive.receive()
