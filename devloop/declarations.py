@@ -73,7 +73,7 @@ class ProjectSpec:
     contexts: tuple[str, ...] = ()
     registry: str | None = None
     images: tuple[ImagePath, ...] = ()
-    helper: str = "busybox"
+    helper: str = "busybox:musl"
     where: Where | None = None
 
 

@@ -568,19 +568,37 @@ def helm(
 def sync(function: Callable[P, Rules], /) -> DeclaredSync[P, Rules]: ...
 @overload
 def sync(
-    source: str | None = None, destination: str | None = None, /, *, name: str | None = None
+    source: str | None = None,
+    destination: str | None = None,
+    /,
+    *,
+    name: str | None = None,
+    selector: str | None = None,
+    container: str | None = None,
 ) -> Callable[[Callable[P, Rules]], DeclaredSync[P, Rules]]: ...
-def sync(source: Any = None, destination: str | None = None, /, *, name: str | None = None) -> Any:
-    """Declare which files are copied into an image's running containers; the function yields further rules, or nothing.
+def sync(
+    source: Any = None,
+    destination: str | None = None,
+    /,
+    *,
+    name: str | None = None,
+    selector: str | None = None,
+    container: str | None = None,
+) -> Any:
+    """Declare which files are copied into running containers; the function yields further rules, or nothing.
+
+    An argument says whose containers: those of an image, or those of a service, whatever image it runs.
 
     Args:
         source: A file or folder, relative to the devfile; left out, all files that the image's final stage copies.
         destination: Where it lands in the container; left out, where the Dockerfile's COPY puts it.
         name: The node's name, instead of the function's.
+        selector: The labels of the pods that are meant, whoever deployed them: `app=web,tier=front`.
+        container: The name of their container, where they have several and no image says which.
     """
     if callable(source):
         return _declare(DeclaredSync, Kind.SYNC, source, None, SyncSpec())
-    spec = SyncSpec(source=source, destination=destination)
+    spec = SyncSpec(source=source, destination=destination, selector=selector, container=container)
     return lambda function: _declare(DeclaredSync, Kind.SYNC, function, name, spec)
 
 
@@ -625,7 +643,7 @@ def project(
     contexts: str | Sequence[str] = (),
     registry: str | None = None,
     images: ImagePaths | None = None,
-    helper: str = "busybox",
+    helper: str = "busybox:musl",
 ) -> None:
     """Say what concerns all nodes.
 

@@ -17,6 +17,8 @@ def ways_into(cluster: Cluster, engine: Engine, helper: str) -> Sequence[Access]
         helper: The image of containers that stand beside others.
     """
     from devloop.adapters.docker.shells import EngineShell, HelperContainer
+    from devloop.adapters.kube.cluster import KubeCluster
     from devloop.adapters.sync import ClusterShell
 
-    return (EngineShell(engine), ClusterShell(cluster), HelperContainer(engine, helper))
+    beside = HelperContainer(engine, helper), *([cluster.beside(helper)] if isinstance(cluster, KubeCluster) else ())
+    return (EngineShell(engine), ClusterShell(cluster), *beside)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from urllib.parse import urlsplit
 
 import anyio
@@ -13,6 +14,7 @@ from devloop.adapters.kube.apply import Applier
 from devloop.adapters.kube.config import read_contexts
 from devloop.adapters.kube.connect import Nodes, connect
 from devloop.adapters.kube.discovery import Discovery
+from devloop.adapters.kube.ephemeral import EphemeralContainers
 from devloop.adapters.kube.exec import open_exec
 from devloop.adapters.kube.inventory import Inventory
 from devloop.adapters.kube.live import Live
@@ -31,7 +33,7 @@ from devloop.core.manifest import Manifest
 from devloop.core.pods import Pod
 from devloop.core.rollout import Failing, Progressing, Rollout
 from devloop.model import Document, ObjectKey
-from devloop.runtime.ports import Applied, ContainerLostError, ContainerTarget, ExecStream, LiveObject
+from devloop.runtime.ports import Access, Applied, ContainerLostError, ContainerTarget, ExecStream, LiveObject
 
 __all__ = ["KubeCluster"]
 
@@ -188,6 +190,10 @@ class KubeCluster:
             raise ContainerLostError(f"container `{target.container}` of pod `{target.pod}` is not the one it was")
         async with open_exec(self._session, target, command, stdin=stdin, tty=tty) as stream:
             yield stream
+
+    def beside(self, image: str) -> Access:
+        """Return the way to containers' files by ephemeral containers of this image."""
+        return EphemeralContainers(self._session, partial(self.exec, stdin=True), image)
 
     def logs(
         self, target: ContainerTarget, *, follow: bool = True, since: str | None = None, previous: bool = False

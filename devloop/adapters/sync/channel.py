@@ -61,6 +61,10 @@ class ClusterShell:
             yield stream
 
 
+class _NoWay:
+    """How a connection ended that was not even tried: this way does not lead to the container."""
+
+
 class Channel:
     """Keeps a session with a container for as long as `run` runs.
 
@@ -139,14 +143,14 @@ class Channel:
         with self._scope:
             while not isinstance(self._state, SyncRefusedError):
                 way = self.way
-                if not await way.leads_to(self._target):
+                began = anyio.current_time()
+                session, ending = await self._connected(way)
+                if isinstance(ending, _NoWay):
                     if not self._drop(way):
                         failures += 1
                         self._become(self._final())
                         await self._pause(failures)
                     continue
-                began = anyio.current_time()
-                session, ending = await self._connected(way)
                 if session is not None:
                     self._become(None)
                 if session is not None and (session.was_useful or anyio.current_time() - began > _STABLE):
@@ -185,7 +189,7 @@ class Channel:
         tail = (*first.tail, *(each.message for each in others))
         return SyncRefusedError(first.message, tail=tail, hint=hints[-1] if hints else None, lasting=first.lasting)
 
-    async def _connected(self, way: Access) -> tuple[Session | None, ExecExit | ToolError | None]:
+    async def _connected(self, way: Access) -> tuple[Session | None, ExecExit | ToolError | _NoWay | None]:
         """Serve one connection; return its session, if it came to one, and how it ended."""
         token = secrets.token_hex(6)
         live: list[Session] = []
@@ -202,6 +206,8 @@ class Channel:
                 self._tell(way, self._refused[0].message)
 
         try:
+            if not await way.leads_to(self._target):
+                return None, _NoWay()
             async with way.shell(self._target, loop_script(token, way.root)) as stream:
                 session = Session(stream, token, self._name, way.root)
                 ending: ExecExit | ToolError | None = await session.serve(greeted)

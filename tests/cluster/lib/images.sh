@@ -25,7 +25,7 @@ RUN ["/bin/busybox", "--install", "-s", "/bin"]
 RUN mkdir -p /tmp /etc /root && chmod 1777 /tmp && echo root:x:0:0::/root:/bin/sh >/etc/passwd
 CMD ["sh"]
 DOCKERFILE
-  docker build -q -t busybox:latest "$folder" >/dev/null
+  docker build -q -t busybox:latest -t busybox:musl "$folder" >/dev/null
   rm -r "$folder"
 }
 
