@@ -7,7 +7,7 @@ import bisect
 import posixpath
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from devloop.core.links import Links
 from devloop.core.stages import Unknown
@@ -90,7 +90,7 @@ class File:
         doubt: Why something else may be in its place.
         inside: Where it is instead, if its path is a directory.
         entered: The stage and the line that took it from the context.
-        is_link: Whether it is a symbolic link, copied as such.
+        target: Where it leads, if it is a symbolic link that was copied as such.
         by: The symbolic links of the context that led to it.
     """
 
@@ -101,7 +101,7 @@ class File:
     doubt: Unknown | None = None
     inside: str | None = None
     entered: tuple[int, int] | None = None
-    is_link: bool = False
+    target: str | None = None
     by: tuple[str, ...] = ()
 
 
@@ -134,7 +134,7 @@ class ContextFiles:
         """Yield everything below a directory by its name as seen through symbolic links, with the file itself."""
         by = self._links.passed(directory)
         for apparent, path in self._below(directory, self._paths):
-            yield apparent, File(origin=path, is_link=path in self._links.targets, by=by)
+            yield apparent, File(origin=path, target=self._links.targets.get(path), by=by)
 
     def directories_under(self, directory: str) -> Iterator[str]:
         """Yield the directories below a directory, by their names as seen through symbolic links."""
@@ -197,41 +197,58 @@ class FileSystem:
         """Whether there is nothing but what `nodes` says, empty directories apart."""
         return not self.opaque and not self.runs
 
-    def links(self) -> tuple[str, ...]:
-        """Return the paths of the symbolic links that were copied here."""
+    def links(self) -> Links:
+        """Return the symbolic links that were copied here, without leading slashes."""
         if not self.has_links:
-            return ()
-        return tuple(path for path, node in self.nodes.items() if isinstance(node, File) and node.is_link)
+            return _NO_LINKS
+        found = {path[1:]: node for path, node in self.nodes.items() if isinstance(node, File)}
+        return Links({path: node.target for path, node in found.items() if node.target is not None})
 
     def leads_through_link(self, path: str) -> bool:
         """Return whether something on this path is a symbolic link, so that it leads elsewhere."""
-        return any(is_within(path, link) for link in self.links())
+        return any(is_within(path, f"/{link}") for link in self.links().targets)
+
+    def passed(self, path: str) -> Iterator[File]:
+        """Yield the links on the way to what this path, written without the leading slash, leads to."""
+        for link in self.links().passed(path):
+            node = self.nodes[f"/{link}"]
+            assert isinstance(node, File)
+            yield node
 
     # --- as a place to copy from ------------------------------------------------------------------------------------
 
     def under(self, directory: str) -> Iterator[tuple[str, File]]:
         """Yield every known file below a directory, by its path without the leading slash."""
-        prefix = f"/{directory}/" if directory else "/"
-        for path, node in self.nodes.items():
-            if isinstance(node, File) and path.startswith(prefix):
-                yield path[1:], self._current(node, path)
+        for apparent, path in self._below(directory):
+            if isinstance(node := self.nodes[path], File):
+                yield apparent, self._current(node, path)
 
     def directories_under(self, directory: str) -> Iterator[str]:
         """Yield the known directories below a directory, without the leading slash."""
-        prefix = f"/{directory}/" if directory else "/"
-        for path, node in self.nodes.items():
-            if isinstance(node, _Directory) and path.startswith(prefix):
-                yield path[1:]
+        for apparent, path in self._below(directory):
+            if isinstance(self.nodes[path], _Directory):
+                yield apparent
+
+    def _below(self, directory: str) -> Iterator[tuple[str, str]]:
+        """Yield what is below a directory, by its name as seen through symbolic links, with its path."""
+        actual = self.links().resolve(directory)
+        if actual is None:
+            return
+        prefix, start = (f"/{actual}/", f"{directory}/") if actual else ("/", f"{directory}/" if directory else "")
+        for path in self.nodes:
+            if path.startswith(prefix):
+                yield start + path[len(prefix) :], path
 
     def file(self, path: str) -> File | None:
-        """Return the file that is known at this path, written without the leading slash."""
-        node = self.nodes.get(f"/{path}")
-        return self._current(node, f"/{path}") if isinstance(node, File) else None
+        """Return the file that is known at this path, written without the leading slash, links followed."""
+        actual = self.links().resolve(path)
+        node = None if actual is None else self.nodes.get(f"/{actual}")
+        return self._current(node, f"/{actual}") if isinstance(node, File) else None
 
     def is_link(self, path: str) -> bool:
-        """Return False: links are known in the context only."""
-        del path
-        return False
+        """Return whether this is a symbolic link, written without the leading slash."""
+        node = self.nodes.get(f"/{path}")
+        return isinstance(node, File) and node.target is not None
 
     def _current(self, node: File, path: str) -> File:
         doubt = node.doubt
@@ -280,7 +297,7 @@ class FileSystem:
         """Note that this file stands at `path` from here on, or else at `inside`."""
         self.make_directory(posixpath.dirname(path))
         self.nodes[path] = replace(file, line=line, since=len(self.runs), inside=inside)
-        self.has_links |= file.is_link
+        self.has_links |= file.target is not None
 
     def doubt(self, path: str, why: Unknown, *, below: bool = False) -> None:
         """Note that the file at `path`, or any file below it, may have been replaced."""
@@ -312,6 +329,9 @@ class FileSystem:
 def is_within(path: str, directory: str) -> bool:
     """Return whether `path` is this directory or lies in it."""
     return directory in {path, "/"} or path.startswith(directory + "/")
+
+
+_NO_LINKS: Final = Links({})
 
 
 def _parents(paths: Iterable[str]) -> set[str]:

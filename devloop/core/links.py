@@ -75,14 +75,15 @@ def followed(sources: tuple[Source, ...], targets: Mapping[str, str]) -> tuple[S
     links = Links(targets)
     found: dict[Source, None] = dict.fromkeys(sources)
     for source in sources:
-        found |= dict.fromkeys(_through_links(source, links))
+        if not source.is_link:
+            found |= dict.fromkeys(_through_links(source, links))
     return tuple(found)
 
 
 def _through_links(source: Source, links: Links) -> Iterator[Source]:
     for name, rest, is_found in _names(source, links):
         for link in links.passed(name):
-            yield replace(source, pattern=link, below=None, excludes=(), is_found=is_found)
+            yield replace(source, pattern=link, below=None, excludes=(), is_found=is_found, is_link=True)
         actual = links.resolve(name)
         if actual is not None and actual != name:
             pattern = "/".join(part for part in (actual, rest) if part)

@@ -118,6 +118,7 @@ class _Viewer:
             if source is None or not _is_sure(source, system):
                 yield from _all(system)
             else:
+                yield from system.passed(source.pattern)
                 for taken in selected(source, operation, system):
                     yield from (file for _, file in taken.files)
 
@@ -126,6 +127,7 @@ class _Viewer:
         if not _is_sure(source, system):
             yield from _all(system)
             return
+        yield from system.passed(source.pattern)
         file = system.file(source.pattern)
         if file is not None:
             yield file

@@ -272,15 +272,13 @@ def selected(source: CopySource, operation: Copy, origin: Origin) -> Iterator[Ta
 
 
 def may_lead_through_link(source: CopySource, origin: FileSystem) -> bool:
-    """Return whether the source may name something by way of a symbolic link of the file system."""
-    links = origin.links()
-    if not links:
+    """Return whether a pattern may find something by way of a symbolic link of the file system."""
+    links = origin.links().targets
+    if not links or not is_glob(source.pattern):
         return False
-    if not is_glob(source.pattern):
-        return origin.leads_through_link(f"/{source.pattern}")
     glob = Glob(source.pattern)
     depth = source.pattern.count("/")
-    return any(link.count("/") <= depth + 1 and glob.may_match_below(link[1:]) for link in links)
+    return any(link.count("/") <= depth and glob.may_match_below(link) for link in links)
 
 
 def _selector(source: CopySource, operation: Copy) -> Selector:

@@ -35,6 +35,7 @@ class Source:
         below: With `--parents`, the pattern that selects below `pattern`; None without it.
         excludes: The patterns of `--exclude`.
         is_found: Whether a pattern of the file found it, so that nothing misses it when it is gone.
+        is_link: Whether it is a symbolic link that leads to what is read, and read as such.
     """
 
     pattern: str
@@ -45,6 +46,7 @@ class Source:
     below: str | None = None
     excludes: tuple[str, ...] = ()
     is_found: bool = False
+    is_link: bool = False
 
     @property
     def is_glob(self) -> bool:

@@ -11,7 +11,7 @@ from devloop.errors import InputErrors
 from tests.conformance.project import Project
 from tests.conformance.words import Scope, Speller
 
-__all__ = ["generate", "generate_ignored"]
+__all__ = ["generate", "generate_ignored", "packed"]
 
 _FILES: Final = (
     "a.txt", "b.txt", "c.md", ".rc", "src/a.txt", "src/b.py", "src/lib/a.txt", "src/lib/deep/z.py", "src/.rc",
@@ -102,8 +102,8 @@ class _Maker:
             dockerfile=self._text(lines),
             at=at,
             files=tuple(dict.fromkeys((*self.files, *self.archives))),
-            contents={name: _packed(way, name, b"packed") for name, way in self.archives.items()},
-            changed={name: _packed(way, name, b"packed otherwise") for name, way in self.archives.items()},
+            contents={name: packed(way, name) for name, way in self.archives.items()},
+            changed={name: packed(way, name, b"otherwise") for name, way in self.archives.items()},
             folders=tuple(self.folders),
             links={name: _LINKS[name][0] for name in self.links},
             relinked={name: _LINKS[name][1] for name in self.links},
@@ -353,15 +353,16 @@ def _within(before: str, middles: tuple[str, ...], after: str) -> list[str]:
     return [before + middle + after for middle in middles]
 
 
-def _packed(way: str, name: str, content: bytes) -> bytes:
+def packed(way: str, name: str, content: bytes = b"") -> bytes:
+    """Return an archive, packed in one of tarfile's ways; without a way something that is none."""
     if not way:
-        return name.encode() + content.removeprefix(b"packed")
+        return name.encode() + content
     held = io.BytesIO()
     packing: Any = tarfile.open
     stem = name.replace("/", "-")
     with packing(fileobj=held, mode=way) as tar:
-        for packed in (f"{stem}-packed", f"inner/{stem}-packed"):
-            member = tarfile.TarInfo(packed)
+        for each in (f"{stem}-packed", f"inner/{stem}-packed"):
+            member = tarfile.TarInfo(each)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     return held.getvalue()

@@ -18,6 +18,8 @@ from tests.conformance.project import LOOK, Project
 
 _EACH: Final = bool(os.environ.get("DEVLOOP_CONFORMANCE_EACH"))
 """Whether every input is changed alone, even one whose content stands in the image for all to see."""
+_TOGETHER: Final = 15
+"""How many projects' changes are built at once."""
 _MISSING: Final = re.compile(
     r"not found|no such file|failed to compute cache key|not a directory|cannot (?:replace|copy|overwrite)",
     re.IGNORECASE,
@@ -101,8 +103,10 @@ class Judge:
         cases = [Case(project=project) for project in projects]
         with ThreadPoolExecutor(3) as pool:
             list(pool.map(self._open, cases))
-        self._look_at_images([case for case in cases if case.is_open])
-        self._change_alone([case for case in cases if case.is_open])
+        for start in range(0, len(cases), _TOGETHER):
+            some = cases[start : start + _TOGETHER]
+            self._look_at_images([case for case in some if case.is_open])
+            self._change_alone([case for case in some if case.is_open])
         return cases
 
     def _open(self, case: Case) -> None:
@@ -124,7 +128,8 @@ class Judge:
             if understood and not refused.misses_something:
                 case.disagreements.append(f"the builder alone refuses it: {refused}")
             missed = refused.missed
-            if missed in sent and understood and any(each.pattern == missed for each in project.facts.sources):
+            named = {each.pattern for each in project.facts.sources if not each.is_found} if understood else set()
+            if missed in sent & named:
                 case.disagreements.append(f"{missed} is there for devloop, not for the builder: {refused}")
             return
         if not understood:
@@ -246,7 +251,10 @@ def _misplaced(project: Project, image: Mapping[str, str]) -> Iterator[str]:
     directories = list(project.rules.included(project.directories))
     sent = set(project.sent)
     landing = land(project.facts, sent, project.links, directories=directories, archives=project.archives)
+    elsewhere = tuple(f"{folder}/" for folder in project.contexts.values())
     for path in sorted(sent & {*project.files, *project.links}):
+        if path.startswith(elsewhere):
+            continue
         found = landing.of(path)
         content = f"-> {project.links[path]}" if path in project.links else project.content(path).decode("latin-1")
         real = {place for place, held in image.items() if held == content}

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import subprocess
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from devloop.core.archives import HEAD, may_be_archive
 from devloop.core.build_bases import base_config
 from devloop.core.dockerfile import BaseConfig, BuildFacts, build_facts, parse
 from devloop.core.patterns import IgnoreRules
+from devloop.core.reference import same_name
+from devloop.core.sources import InputTable
 from devloop.errors import InputErrors
 from devloop.runtime.images import ignore_rules
 
@@ -104,7 +107,13 @@ class Project:
         """What devloop thinks changes the image."""
         every = [*self.paths, *self.absent]
         directories, archives = self.directories, self.archives
-        return frozenset(self.facts.inputs(every, self.rules, self.links, directories=directories, archives=archives))
+        facts = self.facts
+        found = set(facts.inputs(every, self.rules, self.links, directories=directories, archives=archives))
+        for name, folder in self.contexts.items():
+            table = InputTable(each for key, read in facts.elsewhere.items() if same_name(key, name) for each in read)
+            inner = [path for path in every if path.startswith(f"{folder}/")]
+            found |= {path for path in inner if table.selects(path.removeprefix(f"{folder}/"))}
+        return frozenset(found)
 
     @property
     def changeable(self) -> tuple[str, ...]:
@@ -141,6 +150,10 @@ class Project:
             _place(root, path).symlink_to(self.relinked[path] if path in changed else target)
         for path in gone:
             (root / path).unlink()
+        for place in root.rglob("*"):
+            # Where a folder is taken as it is, times count, too.
+            time = 2 if place.relative_to(root).as_posix() in changed else 1
+            os.utime(place, (time, time), follow_symlinks=False)
 
 
 def _place(root: Path, path: str) -> Path:

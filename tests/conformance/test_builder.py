@@ -8,13 +8,14 @@ import os
 import random
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from devloop.core.dockerfile import land
 from tests.conformance.generated import generate, generate_ignored
-from tests.conformance.judge import Build, Judge
+from tests.conformance.judge import Build, Case, Judge
 from tests.conformance.project import Project
 from tests.conformance.projects import PROJECTS, TRIGGER
 
@@ -34,18 +35,35 @@ def _base_images() -> Iterator[None]:
     subprocess.run(["docker", "image", "rm", "--force", TRIGGER], check=False, capture_output=True)
 
 
+@contextmanager
+def judging(root: Path) -> Iterator[Judge]:
+    """The builder; the images that it makes are removed afterwards."""
+    judge = Judge(root)
+    try:
+        yield judge
+    finally:
+        if judge.ids:
+            subprocess.run(["docker", "image", "rm", "--force", *judge.ids], check=False, capture_output=True)
+
+
 @pytest.fixture
 def judge(tmp_path: Path) -> Iterator[Judge]:
-    """The builder; the images that it makes for a test are removed afterwards."""
-    judge = Judge(tmp_path)
-    yield judge
-    if judge.ids:
-        subprocess.run(["docker", "image", "rm", "--force", *judge.ids], check=False, capture_output=True)
+    """The builder."""
+    with judging(tmp_path) as judge:
+        yield judge
 
 
+@pytest.fixture(scope="module")
+def hard_cases(_base_images: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Case]]:
+    """What the builder says about the projects picked by hand, asked together for the time that it takes."""
+    with judging(tmp_path_factory.mktemp("hard")) as judge:
+        yield dict(zip(PROJECTS, judge.judge(PROJECTS.values()), strict=True))
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", PROJECTS)
-def test_a_hard_case_is_read_as_the_builder_reads_it(name: str, judge: Judge) -> None:
-    (case,) = judge.judge([PROJECTS[name]])
+def test_a_hard_case_is_read_as_the_builder_reads_it(name: str, hard_cases: dict[str, Case]) -> None:
+    case = hard_cases[name]
     assert not case.disagreements, f"{case.disagreements}\n{case.project}"
     assert not case.refused
 

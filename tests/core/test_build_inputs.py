@@ -130,10 +130,15 @@ def test_all_that_is_there_before_a_run_counts_even_if_it_was_replaced_for_the_r
     assert inputs(facts, "a", "b", "c") == ["a", "b", "c"]
 
 
-def test_a_link_in_the_way_makes_inputs_of_all_that_it_may_lead_to() -> None:
+def test_a_link_of_another_stage_is_followed_and_counts() -> None:
     facts = facts_of("FROM scratch AS one", "COPY . /w/", "FROM scratch", "COPY --from=one /w/now/a /")
-    assert inputs(facts, "now", "v1/a", "v2/a", links={"now": "v1"}) == ["now", "v1/a", "v2/a"]
+    assert inputs(facts, "now", "v1/a", "v2/a", links={"now": "v1"}) == ["now", "v1/a"]
     assert inputs(facts, "other", "v1/a", links={"other": "v1"}) == []
+
+
+def test_a_link_that_a_pattern_may_pass_makes_inputs_of_all_that_it_may_lead_to() -> None:
+    facts = facts_of("FROM scratch AS one", "COPY . /w/", "FROM scratch", "COPY --from=one /w/n* /")
+    assert inputs(facts, "now", "v1/a", "v2/a", links={"now": "v1"}) == ["now", "v1/a", "v2/a"]
 
 
 def test_a_part_of_a_stage_on_an_image_makes_inputs_of_all_for_a_link_may_lead_there() -> None:
