@@ -1,14 +1,20 @@
 """Rendering beside the observer: it goes on taking hints while tools run, and newer content ends an older call."""
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
 
 from anyio import CancelScope
 from anyio.abc import ObjectReceiveStream, TaskGroup
 
+from devloop.core.graph import Graph
+from devloop.model import NodeId, RelPath
 from devloop.runtime.ports import Hint
 from devloop.runtime.renderings import Renderings, Request
 
-__all__ = ["Aside"]
+__all__ = ["Aside", "Overdue"]
+
+Touched = Mapping[NodeId, frozenset[RelPath]]
+"""For each node, what it reads and what may have changed."""
 
 
 class Aside:
@@ -63,3 +69,37 @@ class Aside:
             self._finished = True
             if self._waiting is not None:
                 self._waiting.cancel("it is rendered")
+
+
+class Overdue:
+    """What may have changed of definitions, and is told of only when the project is read with them.
+
+    Told at once, it would make a run with what was read before; the time is kept, so that a run that ended meanwhile is
+    doubted all the same.
+    """
+
+    def __init__(self) -> None:
+        self._touched: dict[NodeId, frozenset[RelPath]] = {}
+        self._since = math.inf
+
+    def put_off(self, touched: Touched, since: float, graph: Graph) -> Touched:
+        """Keep the definitions among what was touched, and return the rest."""
+        now: dict[NodeId, frozenset[RelPath]] = {}
+        for node, paths in touched.items():
+            known = graph.nodes.get(node)
+            later = paths & known.definitions if known is not None else frozenset[RelPath]()
+            if later:
+                self._touched[node] = self._touched.get(node, frozenset()) | later
+                self._since = min(self._since, since)
+            if paths - later:
+                now[node] = paths - later
+        return now
+
+    def added_to(self, touched: Touched, since: float) -> tuple[Touched, float]:
+        """Return what was touched with all that was put off, and since when."""
+        if not self._touched:
+            return touched, since
+        late, late_since = self._touched, self._since
+        self._touched, self._since = {}, math.inf
+        both = {node: touched.get(node, frozenset()) | late.get(node, frozenset()) for node in {**touched, **late}}
+        return both, min(since, late_since) if touched else late_since

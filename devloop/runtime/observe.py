@@ -16,7 +16,7 @@ from anyio import create_task_group, to_thread
 from devloop.core.graph import Detail, Graph, Node
 from devloop.errors import InputError
 from devloop.model import Digest, NodeId, RelPath
-from devloop.runtime.aside import Aside
+from devloop.runtime.aside import Aside, Overdue
 from devloop.runtime.definitions import digest_of, tree_of
 from devloop.runtime.discover import Project
 from devloop.runtime.looks import may_differ
@@ -106,6 +106,7 @@ class Observer:
         self._renderings = renderings
         self._narrow = narrow
         self._known = _Known()
+        self._overdue = Overdue()
         self._reduction = Reduction()
 
     async def look(self) -> Observation:
@@ -189,6 +190,10 @@ class Observer:
                 changed, touched = (), {}
             case _:
                 assert_never(hint)
+        if suspect and not moved:
+            touched = self._overdue.put_off(touched, since, self._known.graph)
+        elif moved:
+            touched, since = self._overdue.added_to(touched, since)
         if changed or touched or moved:
             tell(replace(self._observation(changed, touched, rediscovered=moved), since=since))
         return False

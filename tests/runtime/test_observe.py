@@ -469,10 +469,12 @@ async def test_other_files_are_seen_while_a_tool_renders(rendered: Watched) -> N
         told = await rendered.next()
     assert told.changed == ("api/src/app.py",)
     assert told.graph is first.graph
+    assert APP not in told.touched  # a run for it would still be one of the older content
     rendered.renderer.gate.set()
     told = await rendered.next()
     assert told.rediscovered
     assert told.mistakes == ()
+    assert told.touched == {APP: {"k8s/app.yaml"}}
 
 
 async def test_newer_content_ends_the_rendering_of_older(rendered: Watched) -> None:
