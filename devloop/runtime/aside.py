@@ -11,7 +11,7 @@ from devloop.model import NodeId, RelPath
 from devloop.runtime.ports import Hint
 from devloop.runtime.renderings import Renderings, Request
 
-__all__ = ["Aside", "Overdue"]
+__all__ = ["Aside", "Overdue", "Touched"]
 
 Touched = Mapping[NodeId, frozenset[RelPath]]
 """For each node, what it reads and what may have changed."""

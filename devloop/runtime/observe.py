@@ -16,7 +16,7 @@ from anyio import create_task_group, to_thread
 from devloop.core.graph import Detail, Graph, Node
 from devloop.errors import InputError
 from devloop.model import Digest, NodeId, RelPath
-from devloop.runtime.aside import Aside, Overdue
+from devloop.runtime.aside import Aside, Overdue, Touched
 from devloop.runtime.definitions import digest_of, tree_of
 from devloop.runtime.discover import Project
 from devloop.runtime.looks import may_differ
@@ -180,6 +180,7 @@ class Observer:
             changed = await to_thread.run_sync(self._scan)
             tell(self._observation(changed, rediscovered=True))
             return True
+        touched: Touched
         match hint:
             case PathsHint():
                 changed, touched = await to_thread.run_sync(self._look_again, hint)
