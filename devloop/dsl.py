@@ -649,7 +649,8 @@ def project(
 
     Args:
         name: The project's name; left out, that of the devfile's folder.
-        namespace: The Kubernetes namespace to deploy to; left out, the context's own.
+        namespace: The Kubernetes namespace to deploy to; `{user}` in it stands for who runs devloop (or for what
+            `DEVLOOP_USER` says), as far as a namespace can hold it. Left out, the context's own.
         contexts: Contexts that may be deployed to though they are not local; `*` stands for any text.
         registry: Where images are pushed for the cluster to pull, for example `registry.example.com/team`.
         images: Where objects of a kind name images, as for `@service`; for the objects of all services that have such.

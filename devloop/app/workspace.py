@@ -1,5 +1,6 @@
 """A project opened for reading: its devfile, its files, what earlier sessions left, and where it would be deployed."""
 
+import getpass
 import os
 import re
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from devloop.adapters.watch import FileWatcher
 from devloop.app.options import Options, find_devfile
 from devloop.core.contexts import Context, choose
 from devloop.core.graph import Graph, Node, bind
+from devloop.core.namespaces import namespace_for
 from devloop.core.settings import resolve
 from devloop.declarations import ProjectSpec
 from devloop.errors import InputError, InputErrors
@@ -29,6 +31,7 @@ from devloop.runtime.renderings import Renderings, UnrenderedError
 __all__ = ["Place", "Workspace", "place_of"]
 
 _NO_CONTEXT = "docker"
+_USER = "DEVLOOP_USER"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +55,35 @@ class Place:
 
 
 def place_of(options: Options, spec: ProjectSpec) -> Place:
-    """Return where services would be deployed; nothing is asked of any cluster."""
+    """Return where services would be deployed; nothing is asked of any cluster.
+
+    Raises:
+        InputError: The namespace that is asked for is none.
+    """
+    namespace = _namespace(options, spec)
     try:
         contexts = read_contexts(options.kubeconfig)
         context = choose(contexts, named=options.context, allowed=spec.contexts)
     except InputError as error:
-        return Place(context=None, namespace=options.namespace or spec.namespace or "default", problem=error)
-    return Place(context=context, namespace=options.namespace or spec.namespace or context.namespace or "default")
+        return Place(context=None, namespace=namespace or "default", problem=error)
+    return Place(context=context, namespace=namespace or context.namespace or "default")
+
+
+def _namespace(options: Options, spec: ProjectSpec) -> str | None:
+    """Return the namespace that the command line or the project asks for."""
+    if options.namespace:
+        return namespace_for(options.namespace, _user())
+    return namespace_for(spec.namespace, _user(), spec.where) if spec.namespace else None
+
+
+def _user() -> str:
+    """Return who runs devloop; a container's user says little, so the environment may say better."""
+    if said := os.environ.get(_USER):
+        return said
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 class Workspace:
