@@ -232,10 +232,14 @@ class SyncSpec:
     Attributes:
         source: Relative to the devfile's folder; None for all that the image's final stage copies.
         destination: Absolute in the container; None where the Dockerfile's COPY says it.
+        selector: Labels of the pods whose containers are fed, whoever deployed them.
+        container: The container's name, where no image says which.
     """
 
     source: str | None = None
     destination: str | None = None
+    selector: str | None = None
+    container: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -189,7 +189,7 @@ def _variables(paths: Mapping[str, Where], places: Places) -> dict[str, list[Whe
 def _of_sync(node: Node, detail: SyncDetail, observation: Observation, places: Places) -> Iterator[InputRow]:
     """Yield what a sync copies, and where to."""
     rows: dict[str, InputRow] = {}
-    for image in detail.images:
+    for image in detail.images or (node.id,):
         placement = observation.graph.placements.get(image)
         if placement is None:
             continue

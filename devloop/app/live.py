@@ -184,13 +184,12 @@ class Session(AsyncContextManagerMixin):
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         loaded = await self._first_load()
         place = place_of(self.options, loaded.project)
-        deploys = Kind.SERVICE in self.options.mode.kinds
-        if deploys and place.problem is not None:
+        if self.options.mode.uses_cluster and place.problem is not None:
             raise place.problem
         async with AsyncExitStack() as stack:
             if not self.options.mode.once:
                 stack.enter_context(exclusively(self._workspace.state))
-            loop = await self._assemble(stack, loaded, place, deploys=deploys)
+            loop = await self._assemble(stack, loaded, place)
             tasks = await stack.enter_async_context(create_task_group())
             self._loop = loop
             tasks.start_soon(self._run, loop, name="loop")
@@ -251,7 +250,7 @@ class Session(AsyncContextManagerMixin):
                 ):
                     return
 
-    async def _assemble(self, stack: AsyncExitStack, loaded: Loaded, place: Place, *, deploys: bool) -> Loop:
+    async def _assemble(self, stack: AsyncExitStack, loaded: Loaded, place: Place) -> Loop:
         options, workspace, bus = self.options, self._workspace, self.bus
         project = workspace.name(loaded.project)
         builder = await stack.enter_async_context(DockerBuilder(str(workspace.root)))
@@ -273,7 +272,7 @@ class Session(AsyncContextManagerMixin):
             journal=self.journal,
             asked=workspace.asked,
         )
-        if deploys:
+        if options.mode.uses_cluster:
             cluster = await self._open_cluster(stack, project, place)
             self._cluster = cluster
             delivery = LateDelivery(cluster, builder, place.context, loaded.project.registry)
@@ -289,6 +288,8 @@ class Session(AsyncContextManagerMixin):
 
     async def _still_there(self, traces: Mapping[NodeId, Trace], tools: Tools) -> Mapping[NodeId, Trace]:
         """Return the traces whose results still exist; a loop waits for an engine or a cluster that does not answer."""
+        if self.options.mode.alone:
+            return traces  # nothing is built; what an image was built from is true wherever it is
         if self.options.mode.once:
             return await still_there(traces, tools)
         return await outlast(lambda: still_there(traces, tools), self._tell_outage)

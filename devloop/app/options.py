@@ -9,13 +9,14 @@ from devloop.core.plan import Mode
 from devloop.errors import InputError
 from devloop.model import Kind
 
-__all__ = ["BUILD", "CI", "DEPLOY", "DEVFILE", "UP", "Options", "find_devfile"]
+__all__ = ["BUILD", "CI", "DEPLOY", "DEVFILE", "SYNC", "UP", "Options", "find_devfile"]
 
 DEVFILE: Final = "devfile.py"
 
 UP: Final = Mode()
 BUILD: Final = Mode(kinds=frozenset({Kind.IMAGE}), sync=False, once=True)
 DEPLOY: Final = Mode(kinds=frozenset({Kind.IMAGE, Kind.SERVICE, Kind.TASK}), sync=False, once=True)
+SYNC: Final = Mode(kinds=frozenset(), alone=True)
 CI: Final = Mode(kinds=frozenset({Kind.IMAGE, Kind.SERVICE, Kind.TASK, Kind.CHECK}), sync=False, once=True)
 
 

@@ -9,10 +9,10 @@ from devloop.core.graph import Graph, ImageDetail, Node, ServiceDetail, SyncDeta
 from devloop.core.syncing import FollowUp, Placement
 from devloop.errors import Where
 from devloop.model import Kind, NodeId, PullRule, RelPath, RestartRule, RunRule
-from devloop.runtime.discover import Landings
 from devloop.runtime.observe import Observation
 from devloop.runtime.ports import Files
 from devloop.runtime.selection import below, inside
+from devloop.runtime.syncs import Landings
 from devloop.ui.explained import PathRow, PathUse
 
 __all__ = ["path_row"]
@@ -187,11 +187,10 @@ class _Path:
 
     def _sync(self, node: Node, detail: SyncDetail) -> Iterator[PathUse]:
         """Yield what a sync does with a file that no image has."""
-        for image in detail.images:
+        for image in detail.images or (node.id,):
             placement = self._graph.placements.get(image)
-            if placement is None or RelPath(self._path) in self._observation.files.get(image, {}):
-                continue
-            if RelPath(self._path) not in self._observation.files.get(node.id, {}):
+            built = image != node.id and RelPath(self._path) in self._observation.files.get(image, {})
+            if placement is None or built or RelPath(self._path) not in self._observation.files.get(node.id, {}):
                 continue
             source = next(
                 (each for each in placement.sources if each.node == node.id and each.covers(self._path)), None
@@ -201,7 +200,9 @@ class _Path:
                 yield PathUse(
                     node=node.id,
                     role="sync",
-                    summary=f"copies it into the containers of {image}, whose build does not read it",
+                    summary=f"copies it into the containers of {image}, whose build does not read it"
+                    if detail.images
+                    else "copies it into the containers that it chooses",
                     places=[self._places.copying(source)],
                     destinations=placed,
                 )

@@ -1,4 +1,4 @@
-"""The commands that run the loop or a single pass: up, build, deploy, ci, run."""
+"""The commands that run the loop or a single pass: up, sync, build, deploy, ci, run."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,7 @@ from devloop.cli.parameters import Context, File, Kubeconfig, Namespace, NoCache
 if TYPE_CHECKING:
     from devloop.app.options import Options
 
-__all__ = ["build", "ci", "deploy", "run_task", "up"]
+__all__ = ["build", "ci", "deploy", "run_task", "sync_files", "up"]
 
 
 @app.command()
@@ -49,6 +49,36 @@ def up(
         )
 
     call_session(options, output, down=down)
+
+
+@app.command("sync")
+def sync_files(
+    nodes: Nodes = None,
+    file: File = None,
+    settings: Set = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    namespace: Namespace = None,
+    output: Stream = "auto",
+    once: Annotated[
+        bool, typer.Option("--once/--watch", help="End when all containers hold what they should.")
+    ] = False,
+) -> None:
+    """Only copy files, into what runs already, whoever built and deployed it; then watch. Nothing is built or deployed.
+
+    A container that devloop did not build gets all files that its syncs name, then what changes. With `--once` the exit
+    code is 1 when something could not be copied, or when no container runs that a sync feeds.
+    """
+
+    def options() -> "Options":
+        from dataclasses import replace
+
+        from devloop.app.options import SYNC
+
+        mode = replace(SYNC, once=once)
+        return options_of(mode, nodes, file, settings, context, kubeconfig, namespace, logs=False, ports=False)
+
+    call_session(options, output)
 
 
 @app.command()

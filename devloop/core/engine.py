@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from devloop.core.commands import PHASES
-from devloop.core.feeds import held_back, unfinished
+from devloop.core.feeds import held_back, unfed, unfinished
 from devloop.core.graph import Graph
 from devloop.core.plan import Busy, Situation, Step, Waiting, plan
 from devloop.core.runs import Cancel, Command, Follow, Make, Remove, Run, RunKey, Start, Sync
@@ -52,6 +52,7 @@ class Decision:
     def unhealthy(self) -> tuple[NodeId, ...]:
         """The nodes that failed, or wait for one that did."""
         held = [node for node, step in self.steps.items() if isinstance(step, Waiting)]
+        held += unfed(self.state)
         return tuple(dict.fromkeys([*held, *sorted(key.node for key in self.state.broken)]))
 
 

@@ -12,7 +12,7 @@ from devloop.core.syncing import Placement
 from devloop.errors import InputError
 from devloop.model import ContainerTarget, Digest, ImageRef, Kind, NodeId, PullRule, RelPath
 
-__all__ = ["Feed", "all_feeds", "feeds", "held_back", "looked_at", "unfinished", "wants_others"]
+__all__ = ["Feed", "all_feeds", "feeds", "held_back", "looked_at", "unfed", "unfinished", "wants_others"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,15 @@ def all_feeds(state: State) -> Iterator[Feed]:
         elif trace is not None:
             for target in by_reference.get(trace.result.ref, ()):
                 yield Feed(source=source, placement=placement, target=target, built=trace.inputs.files)
+
+
+def unfed(state: State) -> tuple[NodeId, ...]:
+    """Return the syncs for which no container runs, in a session that does nothing but sync."""
+    if not state.mode.alone or state.observed is None or not state.seen:
+        return ()
+    fed = {feed.source for feed in all_feeds(state)}
+    placements = state.observed.graph.placements
+    return tuple(placement.node for source, placement in placements.items() if source not in fed)
 
 
 def looked_at(state: State) -> Mapping[ContainerTarget, tuple[str, ...]]:

@@ -14,6 +14,7 @@ from devloop.core.build_context import NamedContext
 from devloop.core.build_model import BuildFacts
 from devloop.core.manifest import Manifest
 from devloop.core.patterns import IgnoreRules
+from devloop.core.selectors import PodSelector
 from devloop.core.syncing import Placement
 from devloop.core.workloads import ServiceFacts
 from devloop.declarations import Declaration, Parameter
@@ -98,10 +99,17 @@ class ServiceDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncDetail:
-    """What is known of a sync: the images that it feeds, and its rules with paths relative to the project's root."""
+    """What is known of a sync.
+
+    Attributes:
+        images: The images whose containers it feeds.
+        rules: Its rules, with paths relative to the project's root.
+        selector: Which containers it feeds, where it names no image.
+    """
 
     images: tuple[NodeId, ...]
     rules: tuple[Rule, ...]
+    selector: PodSelector | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +166,7 @@ class Graph:
 
     Attributes:
         nodes: Each node after those that it needs.
-        placements: For each image with a sync, where its files go.
+        placements: For each image with a sync, and for each sync that chooses containers itself, where files go.
     """
 
     nodes: Mapping[NodeId, Node] = field(default_factory=dict)

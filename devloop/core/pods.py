@@ -8,6 +8,7 @@ from devloop.core.pod_templates import pick
 from devloop.model import Document
 
 __all__ = [
+    "SERVICE",
     "Condition",
     "Container",
     "ContainerState",
@@ -22,7 +23,8 @@ __all__ = [
 ]
 
 _PROJECT: Final = "devloop.dev/project"
-_SERVICE: Final = "devloop.dev/service"
+SERVICE: Final = "devloop.dev/service"
+"""The label that says which service of the devfile a pod belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +153,7 @@ class Pod:
     @property
     def service(self) -> str | None:
         """Return the devloop service that the pod belongs to, or None."""
-        return self.labels.get(_SERVICE)
+        return self.labels.get(SERVICE)
 
     @property
     def project(self) -> str | None:

@@ -5,6 +5,7 @@ container itself changed since it was looked at last is brought back, and only o
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
@@ -56,7 +57,7 @@ class Ledger:
         """Return the ledger with what a look brought."""
         return Ledger(agreed={**self.agreed, **looked.agreed}, seen={**self.seen, looked.target: looked.seen})
 
-    def without(self, gone: frozenset[ContainerTarget]) -> "Ledger":
+    def without(self, gone: AbstractSet[ContainerTarget]) -> "Ledger":
         """Return the ledger without these containers."""
         if gone.isdisjoint(self.seen):
             return self

@@ -6,7 +6,7 @@ of a node stay with that node, so that the others go on.
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,36 +20,28 @@ from devloop.core.graph import (
     ImageDetail,
     Node,
     ServiceDetail,
-    SyncDetail,
     TaskDetail,
     bind,
     ordered,
 )
 from devloop.core.images import image_uses
-from devloop.core.landing import Landing, land
 from devloop.core.manifest import Manifest
 from devloop.core.object_needs import with_object_edges
 from devloop.core.settings import Setting, resolve
-from devloop.core.syncing import Placement, patterns
+from devloop.core.syncing import patterns
 from devloop.core.workloads import facts as service_facts
 from devloop.declarations import Declaration, ProjectSpec
 from devloop.errors import InputError, InputErrors
 from devloop.model import (
     CheckSpec,
-    CopyRule,
     Digest,
     ForwardRule,
-    IgnoreRule,
     ImageRef,
     ImageSpec,
     Kind,
     NodeId,
     ObjectKey,
-    PullRule,
     RelPath,
-    RestartRule,
-    Rule,
-    RunRule,
     ServiceSpec,
     SyncSpec,
     TaskSpec,
@@ -66,16 +58,14 @@ from devloop.runtime.render import (
     by_repository,
     image_named,
     image_places,
-    in_folder,
     placeholder_image,
     rendered,
     service_handle,
 )
 from devloop.runtime.renderings import Renderings, Request, UnrenderedError
-from devloop.runtime.selection import below, inside
-from devloop.runtime.user_code import call
+from devloop.runtime.syncs import placements, sync_detail
 
-__all__ = ["Landings", "Project", "discover"]
+__all__ = ["Project", "discover"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +195,7 @@ class _Discovery:
         for node in ordered({node: binding.edges for node, binding in self._bindings.items()}):
             self._visit(node)
         nodes = with_object_edges(self._nodes.values(), self._namespace)
-        return Graph.of(nodes, self._placements())
+        return Graph.of(nodes, placements(nodes))
 
     def _visit(self, node: NodeId) -> Node | None:
         """Return the node with its facts, or None while it is being visited further up."""
@@ -360,66 +350,14 @@ class _Discovery:
     # --- syncs -----------------------------------------------------------------------------------------------
 
     def _sync(self, node: Node, spec: SyncSpec) -> Node:
-        declaration = node.declaration
-        fed = tuple(target for target in node.arguments.values() if target.kind is Kind.IMAGE)
-        if not fed:
-            message = f"sync `{node.id.name}` names no image whose containers it feeds"
-            raise InputError(message, where=declaration.where, hint="add an argument for it: `api_image: Image`")
-        what = f"sync `{node.id.name}`"
-        returned = call(declaration.function, self._handles(node), root=self._root, where=declaration.where, what=what)
-        try:
-            yielded = list(returned or ())
-        except TypeError:
-            raise _wrong_rules(node, returned) from None
-        own: list[Rule] = []
-        for each in yielded:
-            if not isinstance(each, Rule):
-                raise _wrong_rules(node, each)
-            own.append(_in_project(declaration, each))
-        copies = any(isinstance(each, CopyRule) for each in own)
-        if spec.source is not None:
-            own.insert(0, CopyRule(source=in_folder(declaration.folder, spec.source), destination=spec.destination))
-        elif not copies:
-            own.insert(0, CopyRule(source="", destination=None))
-        self._check_sources(node, own)
-        return replace(
-            node,
-            detail=SyncDetail(images=fed, rules=tuple(own)),
-            recipe={"its rules": digests.of_value([repr(each) for each in own])},
-        )
-
-    def _check_sources(self, node: Node, own: Iterable[Rule]) -> None:
-        errors = []
-        for each in own:
-            if not isinstance(each, CopyRule) or not each.source:
-                continue
-            if each.destination is not None and not each.destination.startswith("/"):
-                message = f"sync `{node.id.name}` copies to `{each.destination}`, which is not absolute"
-                errors.append(InputError(message, where=node.declaration.where, hint=f"write `/{each.destination}`"))
-            if not self._exists(each.source):
-                message = f"sync `{node.id.name}` copies `{each.source}`, which does not exist"
-                hint = "the path is relative to the devfile's folder"
-                errors.append(InputError(message, where=node.declaration.where, hint=hint))
-        if errors:
-            raise InputErrors(errors)
+        detail = sync_detail(node, spec, self._handles(node), self._nodes, root=self._root, exists=self._exists)
+        recipe = {"its rules": digests.of_value([repr(each) for each in detail.rules])}
+        return replace(node, detail=detail, recipe=recipe)
 
     def _exists(self, path: str) -> bool:
         if self._is_directory(path):
             return True
         return self._files.look_again({RelPath(path)}, (), lambda _: False).get(RelPath(path)) is not None
-
-    def _placements(self) -> dict[NodeId, Placement]:
-        placements: dict[NodeId, Placement] = {}
-        for node in self._nodes.values():
-            if not isinstance(node.detail, SyncDetail):
-                continue
-            for image in node.detail.images:
-                detail = self._nodes[image].detail
-                if isinstance(detail, ImageDetail):
-                    destinations = Landings(detail)
-                    start = placements.get(image) or Placement(node=node.id, destinations=destinations)
-                    placements[image] = start.with_rules(node.id, node.detail.rules)
-        return placements
 
 
 def _with_project(
@@ -470,25 +408,6 @@ def _source(function: Callable[..., Any]) -> str:
         return function.__code__.co_code.hex()
 
 
-def _in_project(declaration: Declaration, rule: Rule) -> Rule:
-    """Return the rule with its host paths relative to the project's root."""
-    match rule:
-        case CopyRule():
-            return replace(rule, source=in_folder(declaration.folder, rule.source))
-        case RunRule() | RestartRule():
-            return replace(rule, on=all_in_folder(declaration.folder, rule.on))
-        case IgnoreRule():
-            return replace(rule, patterns=all_in_folder(declaration.folder, rule.patterns))
-        case PullRule():
-            return replace(rule, destination=in_folder(declaration.folder, rule.destination))
-
-
-def _wrong_rules(node: Node, value: object) -> InputError:
-    message = f"sync `{node.id.name}` yields {type(value).__name__}, which is no rule"
-    hint = "yield `copy(…)`, `run(…, on=…)`, `restart(on=…)` or `ignore(…)`"
-    return InputError(message, where=node.declaration.where, hint=hint)
-
-
 def _repositories(bindings: Iterable[Binding]) -> tuple[dict[NodeId, ImageRef], list[InputError]]:
     found: dict[NodeId, ImageRef] = {}
     errors = []
@@ -499,36 +418,3 @@ def _repositories(bindings: Iterable[Binding]) -> tuple[dict[NodeId, ImageRef], 
             except InputError as error:
                 errors.append(error)
     return found, errors
-
-
-class Landings:
-    """Where an image's Dockerfile puts its files, worked out anew when the set of files changes.
-
-    Args:
-        detail: The image.
-    """
-
-    def __init__(self, detail: ImageDetail) -> None:
-        self._detail = detail
-        self._files: Collection[RelPath] = ()
-        self._landing: Landing | None = None
-
-    def __call__(self, path: RelPath, files: Collection[RelPath]) -> tuple[str, ...] | str:
-        """Return the file's absolute paths in the image, or why they are not known."""
-        facts, context = self._detail.facts, self._detail.context
-        if facts is None:
-            return "its builder does not say where the file goes"
-        if not below(path, context):
-            return "it lies outside of the build context"
-        if self._landing is None or (files is not self._files and files != self._files):
-            self._landing = land(
-                facts,
-                [inside(each, context) for each in files if below(each, context)],
-                self._detail.links,
-                archives=self._detail.archives,
-            )
-            self._files = files
-        found = self._landing.of(inside(path, context))
-        if found.unknown:
-            return found.unknown[0].message
-        return found.paths or "it is not in the image as such"

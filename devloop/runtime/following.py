@@ -22,16 +22,24 @@ class Following:
         syncer: Copies files into containers, or None.
         tailer: Follows logs, or None.
         forwarder: Carries local ports, or None.
+        everybody: Whether nothing is told before the namespace's other pods are known, too.
     """
 
     def __init__(
-        self, board: PodBoard, syncer: Syncer | None, tailer: Tailer | None, forwarder: Forwarder | None
+        self,
+        board: PodBoard,
+        syncer: Syncer | None,
+        tailer: Tailer | None,
+        forwarder: Forwarder | None,
+        *,
+        everybody: bool = False,
     ) -> None:
         self._board = board
         self._syncer = syncer
         self._tailer = tailer
         self._forwarder = forwarder
         self._others: tuple[Pod, ...] = ()
+        self._awaited = {"own", "others"} if everybody else {"own"}
         self._led: tuple[Sequence[Pod], frozenset[str]] = ((), frozenset())
         self._attended: frozenset[ContainerTarget] = frozenset()
 
@@ -42,7 +50,7 @@ class Following:
                 self._board.take(pods)
                 if self._tailer is not None:
                     self._tailer.update(pods)
-                tell(self._seen())
+                self._tell("own", tell)
 
     async def run_others(self, cluster: Cluster, tell: Callable[[PodsSeen], None]) -> None:
         """Tell of the namespace's other pods, too, until cancelled: files may be copied into what others deployed."""
@@ -50,7 +58,7 @@ class Following:
             async for pods in snapshots:
                 own = {pod.uid for pod in self._board.pods}
                 self._others = tuple(pod for pod in pods if pod.uid not in own)
-                tell(self._seen())
+                self._tell("others", tell)
 
     def follow(self, state: State, held_back: frozenset[ContainerTarget]) -> None:
         """Have connections led to pods that are as they should be, and keep those that files go through."""
@@ -62,6 +70,11 @@ class Following:
         if self._syncer is not None and attended != self._attended:
             self._attended = attended
             self._syncer.attend(attended)
+
+    def _tell(self, whose: str, tell: Callable[[PodsSeen], None]) -> None:
+        self._awaited.discard(whose)
+        if not self._awaited:
+            tell(self._seen())
 
     def _seen(self) -> PodsSeen:
         own = self._board.pods

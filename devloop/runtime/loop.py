@@ -14,7 +14,7 @@ from anyio import CancelScope, create_memory_object_stream, create_task_group, t
 from anyio.abc import TaskGroup
 
 from devloop.core.engine import Decision, decide
-from devloop.core.feeds import looked_at, wants_others
+from devloop.core.feeds import looked_at, unfed, wants_others
 from devloop.core.graph import Graph
 from devloop.core.plan import Busy, Due, Idle, Step, Synced, UpToDate, Waiting, runs_by_itself
 from devloop.core.pods import Pod
@@ -120,7 +120,9 @@ class Loop:
         self._observation: Observation | None = None
         self._forwards: tuple[ForwardRule, ...] = ()
         self._pods = PodBoard(bus.emit)
-        self._following = Following(self._pods, around.syncer, around.tailer, around.forwarder)
+        self._following = Following(
+            self._pods, around.syncer, around.tailer, around.forwarder, everybody=state.mode.alone
+        )
         self._lookout: Lookout | None = None
         if tools.cluster is not None and state.mode.sync and not state.mode.once:
             self._lookout = Lookout(tools.cluster, lambda target: self._send.send_nowait(Stirred(target=target)))
@@ -387,6 +389,8 @@ class Loop:
 
     def _tell(self, decision: Decision, received: Input) -> None:
         """Tell what is held and what is skipped, when that changed."""
+        for node in unfed(decision.state):
+            self._tell_once(node, "held", "no container runs that it could copy into")
         if isinstance(received, PodsSeen) and not decision.commands:
             return
         for node, step in decision.steps.items():

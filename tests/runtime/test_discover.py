@@ -355,7 +355,7 @@ def test_a_wrong_return_is_told(tmp_path: Path, devfile: str, message: str, hint
         ("include('no/devfile.py')\n", "there is no devfile `no/devfile.py`"),
         (IMAGE + "@sync('api/no', '/x')\ndef a(api_image): ...\n", "sync `a` copies `api/no`, which does not exist"),
         (IMAGE + "@sync('api/src', 'x')\ndef a(api_image): ...\n", "sync `a` copies to `x`, which is not absolute"),
-        ("@sync('api/src', '/x')\ndef a(): ...\n", "sync `a` names no image whose containers it feeds"),
+        ("@sync('api/src', '/x')\ndef a(): ...\n", "sync `a` does not say whose containers it feeds"),
         (
             "@image('api', ref='api:1')\ndef a(): ...\n",
             "image `a` has a tag in its `ref`, but its tag follows its content",

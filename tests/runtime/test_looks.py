@@ -10,10 +10,11 @@ from devloop.core.build_bases import base_config
 from devloop.core.dockerfile import BaseConfig
 from devloop.core.graph import ImageDetail
 from devloop.model import Kind, NodeId, RelPath
-from devloop.runtime.discover import Landings, Project, discover
+from devloop.runtime.discover import Project, discover
 from devloop.runtime.looks import may_differ
 from devloop.runtime.observe import Observer
 from devloop.runtime.outside import Outside
+from devloop.runtime.syncs import Landings
 from tests.fakes.renderer import renderings
 from tests.fakes.watcher import FakeWatcher
 from tests.runtime.projects import write

@@ -269,8 +269,8 @@ class Exchanges(RuleBasedStateMachine):
         )
         known = {path.removeprefix("gen/") for path in self.ledger.seen.get(target, ())}
         for name in {*self.there(pod), *known}:
-            if (text := self.host().get(name)) == self.there(pod).get(name):
-                self.alike[name] = text
+            if (found := self.host().get(name)) == self.there(pod).get(name):
+                self.alike[name] = found
                 self.precious.pop(name, None)
         self.ledger = self.ledger.after(Looked(target=target, agreed=pulled.agreed, seen=pulled.seen))
 
