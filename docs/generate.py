@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Final, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 import typer.main
 
@@ -87,10 +87,17 @@ def cli_page() -> str:
     program = typer.main.get_group(cli.app)
     with program.make_context("devloop", [], resilient_parsing=True, terminal_width=100) as top:
         for name in program.commands:
-            command = program.commands[name]
-            with command.make_context(name, [], parent=top, resilient_parsing=True, terminal_width=100) as context:
-                parts += [f"## devloop {name}\n", f"```text\n{command.get_help(context)}\n```\n"]
+            parts += _command_parts(program.commands[name], top)
     return "\n".join(parts)
+
+
+def _command_parts(command: Any, parent: Any) -> list[str]:
+    """Return the part of a command, and those of its own commands below it."""
+    with command.make_context(command.name, [], parent=parent, resilient_parsing=True, terminal_width=100) as context:
+        parts = [f"## {context.command_path}\n", f"```text\n{command.get_help(context)}\n```\n"]
+        for each in getattr(command, "commands", {}).values():
+            parts += _command_parts(each, context)
+    return parts
 
 
 def dsl_page() -> str:

@@ -12,10 +12,13 @@ from devloop.cli import working
 from devloop.cli import beginning
 
 # isort: split
+from devloop.cli import cluster
+
+# isort: split
 from devloop.cli.application import app
 from devloop.cli.calling import INTERRUPTED
 
-__all__ = ["app", "beginning", "main", "reading", "running", "working"]
+__all__ = ["app", "beginning", "cluster", "main", "reading", "running", "working"]
 
 
 def main() -> None:

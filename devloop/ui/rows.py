@@ -7,7 +7,18 @@ from devloop.errors import Where
 from devloop.events import Problem
 from devloop.model import NodeId
 
-__all__ = ["CheckRow", "Decision", "Edge", "ObjectRow", "PlanRow", "PodRow", "PortRow", "ServiceRow", "SettingRow"]
+__all__ = [
+    "CheckRow",
+    "ClusterRow",
+    "Decision",
+    "Edge",
+    "ObjectRow",
+    "PlanRow",
+    "PodRow",
+    "PortRow",
+    "ServiceRow",
+    "SettingRow",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,3 +156,26 @@ class CheckRow:
     ok: bool
     found: str
     hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterRow:
+    """The cluster of one's own.
+
+    Attributes:
+        state: absent, stopped, starting or ready.
+        image: The image that it runs.
+        server: The address of its API server.
+        version: Its Kubernetes version, once it is ready.
+        context: Its context, where the kubeconfig has it.
+        current: Whether that is the current context.
+        lacks: What it waits for while it starts.
+    """
+
+    state: str
+    image: str | None = None
+    server: str | None = None
+    version: str | None = None
+    context: str | None = None
+    current: bool = False
+    lacks: str | None = None

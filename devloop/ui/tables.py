@@ -11,11 +11,20 @@ from typing import Final
 from devloop.errors import Where
 from devloop.model import NodeId
 from devloop.ui.problems import problem_lines
-from devloop.ui.rows import CheckRow, Decision, ObjectRow, PlanRow, PodRow, PortRow, ServiceRow, SettingRow
+from devloop.ui.rows import CheckRow, ClusterRow, Decision, ObjectRow, PlanRow, PodRow, PortRow, ServiceRow, SettingRow
 from devloop.ui.text import cells, clean, crop, duration, pad
 from devloop.ui.wording import times
 
-__all__ = ["doctor_text", "json_ready", "plan_text", "settings_text", "status_text", "table", "why_text"]
+__all__ = [
+    "cluster_text",
+    "doctor_text",
+    "json_ready",
+    "plan_text",
+    "settings_text",
+    "status_text",
+    "table",
+    "why_text",
+]
 
 _WIDTH: Final = 80
 _GAP: Final = "  "
@@ -89,6 +98,17 @@ def doctor_text(rows: Sequence[CheckRow]) -> str:
         lines.append(f"{'ok' if row.ok else 'no':<2}{_GAP}{pad(row.name, room)}{_GAP}{clean(row.found)}")
         lines += [f"{'':<2}{_GAP}{'':<{room}}{_GAP}hint: {clean(row.hint)}"] if row.hint else []
     return "".join(f"{line}\n" for line in lines)
+
+
+def cluster_text(row: ClusterRow) -> str:
+    """Return how the cluster of one's own is, a line."""
+    if row.state == "absent":
+        return "there is no cluster; `devloop cluster start` makes one\n"
+    parts = [row.lacks or "", f"Kubernetes {row.version}" if row.version else "", row.server or "", row.image or ""]
+    context = "its context is not in the kubeconfig"
+    if row.context:
+        context = f"context {row.context}{' (current)' if row.current else ''}"
+    return f"{row.state}: {', '.join(clean(part) for part in (*parts, context) if part)}\n"
 
 
 def settings_text(rows: Sequence[SettingRow], *, width: int | None = _WIDTH) -> str:
