@@ -19,10 +19,36 @@ already_there() {
   kubectl --request-timeout=3s get --raw /readyz >/dev/null 2>&1
 }
 
-require_debian_root() {
-  [ -f /etc/debian_version ] && [ "$(id -u)" = 0 ] && return 0
-  fail "no engine and cluster answer here, and the project's own can only be brought up on Debian as root." \
-    "Start Docker Desktop with Kubernetes, minikube, kind, k3d or the like, and try again"
+own_cluster_answers() {
+  [ -r "$RUN/kubeconfig" ] && kubectl --kubeconfig="$RUN/kubeconfig" --request-timeout=3s get --raw /readyz >/dev/null 2>&1
+}
+
+# Says what to install where this script can bring nothing up.
+require_debian() {
+  [ ! -f /etc/debian_version ] || return 0
+  local what="Docker Desktop, or another engine with a cluster (OrbStack, Rancher Desktop, colima, minikube, kind…)"
+  [ -z "$1" ] || what="Docker Desktop, or another engine (OrbStack, Rancher Desktop, colima)"
+  case $(uname -s) in
+    Darwin) ;;
+    *) if grep -qi microsoft /proc/version 2>/dev/null; then
+         what="Docker Desktop for Windows, with the WSL integration of this distribution turned on"
+       else
+         what="Docker (https://docs.docker.com/engine/install/)${1:+ }"
+         [ -n "$1" ] || what+=" and a local cluster (kind, k3d, minikube…)"
+       fi ;;
+  esac
+  fail "nothing that devloop can use answers here. Install and start ${what% }, then try again"
+}
+
+# Asks on the terminal before anything is installed.
+ask() {
+  local what="a Docker engine and a Kubernetes of this project's own" answer
+  [ -z "$1" ] || what="a Docker engine"
+  printf '%s' "Nothing answers here. Install $what from Debian's packages and start it? [Y/n] " >&2
+  read -r answer
+  case $answer in
+    [nN]*) fail "nothing was installed; start an engine of your own and try again" ;;
+  esac
 }
 
 # wait_for NAME TENTHS COMMAND...: until COMMAND succeeds; with the end of NAME's log when it never does.

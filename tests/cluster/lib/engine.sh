@@ -1,4 +1,5 @@
-# Sourced by up and down: a current Docker engine, unpacked from Debian's next release; its binaries need no newer libc.
+# Sourced by up and down: a current Docker engine, unpacked from Debian's next release (its binaries need no newer libc), or
+# from Ubuntu's own.
 # shellcheck shell=bash
 
 start_engine() {
@@ -17,7 +18,7 @@ start_engine() {
   fi
   wait_for containerd 150 test -S /run/containerd/containerd.sock
   daemon dockerd "$ENGINE/usr/sbin/dockerd" --containerd=/run/containerd/containerd.sock \
-    --add-runtime "oom=$RUNTIME" --default-runtime oom
+    --add-runtime "oom=$RUNTIME" --default-runtime oom --group "${SUDO_GID:-0}"
   wait_for dockerd 300 docker version
 }
 
@@ -33,7 +34,11 @@ unpack_engine() {
   mkdir -p "$ENGINE.new"
   (
     cd "$ENGINE.new"
-    apt_with trixie deb download docker.io docker-cli containerd docker-buildx >/dev/null
+    if [ "$(. /etc/os-release && echo "$ID")" = debian ]; then
+      apt_with trixie deb download docker.io docker-cli containerd docker-buildx >/dev/null
+    else # Ubuntu keeps its engine current, and the client in the same package
+      apt-get -qq download docker.io containerd docker-buildx >/dev/null
+    fi
     for package in *.deb; do dpkg -x "$package" .; done
     rm -- *.deb
   )

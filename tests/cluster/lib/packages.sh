@@ -1,14 +1,16 @@
 # Sourced by up: Debian packages, from the machine's own suite and, unpacked beside it, from others.
 # shellcheck shell=bash
 
-NEEDED=(runc tini iptables etcd-server debootstrap busybox-static conntrack ethtool socat ebtables dnsmasq-base openssl gcc libc6-dev)
+FOR_ENGINE=(runc tini iptables debootstrap busybox-static)
+FOR_CLUSTER=(etcd-server conntrack ethtool socat ebtables dnsmasq-base openssl gcc libc6-dev)
 export DEBIAN_FRONTEND=noninteractive
 
+# install_packages NAME...
 install_packages() {
-  dpkg -s "${NEEDED[@]}" >/dev/null 2>&1 && return 0
-  say "installing ${NEEDED[*]}"
+  dpkg -s "$@" >/dev/null 2>&1 && return 0
+  say "installing $*"
   apt-get -qq update
-  apt-get -qq install -y --no-install-recommends "${NEEDED[@]}"
+  apt-get -qq install -y --no-install-recommends "$@"
 }
 
 # The mirror this machine takes its packages from.
