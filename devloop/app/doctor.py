@@ -10,8 +10,9 @@ from devloop.app.delivering import LateDelivery
 from devloop.app.lean import import_httpx
 from devloop.app.options import Options
 from devloop.app.workspace import Place, Workspace, place_of
+from devloop.core.contexts import OWN_CONTEXT, Context, is_local
 from devloop.declarations import ProjectSpec
-from devloop.errors import DevloopError, InputError, InputErrors, ToolError
+from devloop.errors import DevloopError, InputError, InputErrors, ToolError, UnreachableError
 from devloop.model import RelPath
 from devloop.ui.rows import CheckRow
 
@@ -138,4 +139,19 @@ async def _look_at_cluster(
             await look("images", images)
             return f"Kubernetes {version}"
 
-    await look("cluster", examined)
+    async def reached() -> str:
+        try:
+            return await examined()
+        except UnreachableError as error:
+            assert place.context is not None
+            raise ToolError(error.message, hint=_way_out(place.context)) from error
+
+    await look("cluster", reached)
+
+
+def _way_out(context: Context) -> str:
+    """Return what helps against a cluster that does not answer."""
+    if context.name == OWN_CONTEXT:
+        return "`devloop cluster start` starts it"
+    own = " `devloop cluster start` makes one of your own" if is_local(context) else ""
+    return f"is the cluster running?{own}"

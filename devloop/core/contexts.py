@@ -126,7 +126,7 @@ def choose(contexts: Contexts, *, named: str | None = None, allowed: Sequence[st
             "no Kubernetes context is chosen" if contexts.known else "no Kubernetes context is known",
             hint=_listed(contexts, "pass `--context`")
             if contexts.known
-            else "start a cluster: `devloop cluster start` makes one in Docker, or set `KUBECONFIG`",
+            else "make one in Docker: `devloop cluster start`; or set `KUBECONFIG`",
         )
     context = next((context for context in contexts.known if context.name == wanted), None)
     if context is None:
