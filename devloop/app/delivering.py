@@ -1,29 +1,33 @@
 """The delivery of a session: how images reach the cluster is found out when the first one has to."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import anyio
 
 from devloop.adapters.delivery import delivery_for
 from devloop.adapters.docker import DockerBuilder
+from devloop.app.workspace import Place
 from devloop.core.contexts import Context
 from devloop.core.delivery import (
     DeliveryPlan,
     LoadImages,
     NodeFacts,
     RegistryFacts,
+    SharedEngine,
     announced_registry,
     choose,
     named_registry,
     node_facts,
 )
+from devloop.core.targets import Target
 from devloop.model import Digest, Document, ImageRef
-from devloop.runtime.ports import Delivery
+from devloop.runtime.ports import Cluster, Delivery
 
-__all__ = ["LateDelivery"]
+__all__ = ["LateDelivery", "delivery_to"]
 
 
+@runtime_checkable
 class _Nodes(Protocol):
     """What the choice needs to know of a cluster."""
 
@@ -32,6 +36,15 @@ class _Nodes(Protocol):
 
     async def local_registry(self) -> str | None:
         """Return what the cluster says about its local registry, or None."""
+
+
+def delivery_to(cluster: Cluster, builder: DockerBuilder, place: Place, registry: str | None) -> Delivery:
+    """Return how images reach a place; for a cluster that is found out when the first one has to."""
+    if place.target is Target.DOCKER:
+        plan = SharedEngine(reason="services run on the engine that builds their images")
+        return delivery_for(plan, builder, dict(builder.engine.endpoint.environment))
+    assert isinstance(cluster, _Nodes)
+    return LateDelivery(cluster, builder, place.context, registry)
 
 
 class LateDelivery:

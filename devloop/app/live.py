@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import anyio
 from anyio import AsyncContextManagerMixin, CancelScope, create_task_group, to_thread
@@ -14,8 +14,8 @@ from anyio import AsyncContextManagerMixin, CancelScope, create_task_group, to_t
 from devloop.adapters.control import controlled
 from devloop.adapters.docker import DockerBuilder
 from devloop.adapters.state import exclusively
-from devloop.app.delivering import LateDelivery
-from devloop.app.lean import import_httpx
+from devloop.app.clusters import open_cluster
+from devloop.app.delivering import delivery_to
 from devloop.app.options import UP, Options
 from devloop.app.planning import Planned, planned
 from devloop.app.reaching import ways_into
@@ -36,9 +36,6 @@ from devloop.runtime.ports import Access, Cluster, Loaded, LogLine, PathsHint, P
 from devloop.runtime.render import service_handle
 from devloop.runtime.tools import Tools, urls_of
 
-if TYPE_CHECKING:
-    from devloop.adapters.kube.cluster import KubeCluster
-
 __all__ = ["Session", "session"]
 
 
@@ -47,6 +44,7 @@ def session(
     *,
     nodes: Sequence[str] = (),
     settings: Mapping[str, object] | None = None,
+    target: str | None = None,
     context: str | None = None,
     namespace: str | None = None,
     mode: Mode = UP,
@@ -57,6 +55,7 @@ def session(
         devfile: The devfile or its folder; None for the nearest one, here or in a folder above.
         nodes: The nodes that are wanted, with all that they need; empty for all.
         settings: Values of settings, as `--set` gives them.
+        target: `docker` or `kubernetes`; None for a cluster where one is chosen, else the engine.
         context: The Kubernetes context; None for the current one, if it is local or the project allows it.
         namespace: The namespace; None for the project's own.
         mode: What is done.
@@ -72,6 +71,7 @@ def session(
             devfile=None if devfile is None else Path(devfile),
             nodes=tuple(nodes),
             settings={name: str(value) for name, value in (settings or {}).items()},
+            target=target,
             context=context,
             namespace=namespace,
             mode=mode,
@@ -273,11 +273,11 @@ class Session(AsyncContextManagerMixin):
             asked=workspace.asked,
         )
         if options.mode.uses_cluster:
-            cluster = await self._open_cluster(stack, project, place)
-            self._cluster = cluster
-            delivery = LateDelivery(cluster, builder, place.context, loaded.project.registry)
+            opened = open_cluster(options, place, project, engine=builder.engine, tell=self._tell_note)
+            cluster = self._cluster = await stack.enter_async_context(opened)
+            delivery = delivery_to(cluster, builder, place, loaded.project.registry)
             tools = replace(tools, cluster=cluster, delivery=delivery)
-            around = replace(around, target=f"{cluster.context}, namespace {cluster.namespace}")
+            around = replace(around, target=f"{cluster.context}, namespace {cluster.namespace} ({place.reason})")
             ways = partial(ways_into, cluster, builder.engine, loaded.project.helper)
             tools, around = await self._with_streams(stack, tools, around, cluster, ways)
         saved = await to_thread.run_sync(around.store.load)
@@ -294,21 +294,11 @@ class Session(AsyncContextManagerMixin):
             return await still_there(traces, tools)
         return await outlast(lambda: still_there(traces, tools), self._tell_outage)
 
+    def _tell_note(self, message: str) -> None:
+        self.bus.emit(Noted(message=message))
+
     def _tell_outage(self, error: UnreachableError) -> None:
         self.bus.emit(Noted(message=f"{error.message}; waiting for it", hint=error.hint))
-
-    async def _open_cluster(self, stack: AsyncExitStack, project: str, place: Place) -> "KubeCluster":
-        import_httpx()
-        from devloop.adapters.kube.cluster import KubeCluster
-
-        return await stack.enter_async_context(
-            KubeCluster.open(
-                project=project,
-                context=place.context,
-                kubeconfig=self.options.kubeconfig,
-                namespace=place.namespace,
-            )
-        )
 
     async def _with_streams(
         self,

@@ -28,6 +28,7 @@ class Options:
         devfile: The devfile; None for the nearest one, here or in a folder above.
         nodes: The nodes that are wanted with all that they need; empty for all.
         settings: What `--set` gave.
+        target: `docker` or `kubernetes`; None for a cluster where one is chosen, else the engine.
         context: The Kubernetes context; None for the current one, if it is local or the project allows it.
         kubeconfig: The kubeconfig; None for the user's own.
         namespace: The namespace; None for the project's, else the context's own.
@@ -43,6 +44,7 @@ class Options:
     devfile: Path | None = None
     nodes: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    target: str | None = None
     context: str | None = None
     kubeconfig: str | None = None
     namespace: str | None = None

@@ -4,12 +4,12 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import anyio
 from anyio import create_task_group, to_thread
 
-from devloop.app.lean import import_httpx
+from devloop.app.clusters import open_cluster
 from devloop.app.options import Options
 from devloop.app.terminal import Terminal, read_to_end
 from devloop.app.workspace import Workspace, place_of
@@ -19,11 +19,8 @@ from devloop.events import PodOutput
 from devloop.model import ContainerTarget, ForwardRule, Kind, NodeId, ObjectKey
 from devloop.runtime.discover import Project
 from devloop.runtime.pods import status_of
-from devloop.runtime.ports import ContainerLostError, ExecExit, ExecOutput, ExecStream, LogLine
+from devloop.runtime.ports import Cluster, ContainerLostError, ExecExit, ExecOutput, ExecStream, LogLine
 from devloop.ui.rows import ObjectRow, PodRow, PortRow, ServiceRow
-
-if TYPE_CHECKING:
-    from devloop.adapters.kube.cluster import KubeCluster
 
 __all__ = ["Deployed", "deployed"]
 
@@ -40,7 +37,7 @@ class Deployed:
         wanted: The services that are asked for; empty for all.
     """
 
-    cluster: "KubeCluster"
+    cluster: Cluster
     project: Project
     wanted: frozenset[str]
 
@@ -164,9 +161,6 @@ async def deployed(options: Options, *, strict: bool = False) -> AsyncIterator[D
         InputError: There is no devfile, no such service, or no context that may be used.
         InputErrors: The devfile has mistakes (with `strict`).
     """
-    import_httpx()
-    from devloop.adapters.kube.cluster import KubeCluster
-
     workspace = Workspace(options)
     loaded = await to_thread.run_sync(workspace.load)
     if strict and loaded.errors:
@@ -176,12 +170,7 @@ async def deployed(options: Options, *, strict: bool = False) -> AsyncIterator[D
         raise place.problem
     project = await to_thread.run_sync(workspace.project, place.namespace)
     wanted = frozenset(_service(project, name) for name in options.nodes)
-    async with KubeCluster.open(
-        project=workspace.name(loaded.project),
-        context=place.context,
-        kubeconfig=options.kubeconfig,
-        namespace=place.namespace,
-    ) as cluster:
+    async with open_cluster(options, place, workspace.name(loaded.project)) as cluster:
         yield Deployed(cluster=cluster, project=project, wanted=wanted)
 
 

@@ -19,6 +19,7 @@ from devloop.core.contexts import Context, choose
 from devloop.core.graph import Graph, Node, bind
 from devloop.core.namespaces import namespace_for
 from devloop.core.settings import resolve
+from devloop.core.targets import Target, choose_target
 from devloop.declarations import ProjectSpec
 from devloop.errors import InputError, InputErrors
 from devloop.model import NodeId
@@ -39,13 +40,17 @@ class Place:
     """Where services would be deployed.
 
     Attributes:
-        context: The context, or None when there is none that may be used (`problem` says why).
+        context: The context; None on the Docker engine, and when there is none that may be used (`problem` says why).
         namespace: The namespace of objects that name none.
-        problem: Why there is no context.
+        problem: Why there is no place.
+        target: What services run on.
+        reason: Why there, in a few words.
     """
 
     context: Context | None
     namespace: str
+    target: Target = Target.KUBERNETES
+    reason: str = ""
     problem: InputError | None = None
 
     @property
@@ -63,10 +68,13 @@ def place_of(options: Options, spec: ProjectSpec) -> Place:
     namespace = _namespace(options, spec)
     try:
         contexts = read_contexts(options.kubeconfig)
+        chosen = choose_target(options.target, contexts, context=options.context)
+        if chosen.target is Target.DOCKER:
+            return Place(context=None, namespace=namespace or "default", target=chosen.target, reason=chosen.reason)
         context = choose(contexts, named=options.context, allowed=spec.contexts)
     except InputError as error:
         return Place(context=None, namespace=namespace or "default", problem=error)
-    return Place(context=context, namespace=namespace or context.namespace or "default")
+    return Place(context=context, namespace=namespace or context.namespace or "default", reason=chosen.reason)
 
 
 def _namespace(options: Options, spec: ProjectSpec) -> str | None:

@@ -39,6 +39,8 @@ def options_of(
     context: str | None = None,
     kubeconfig: str | None = None,
     namespace: str | None = None,
+    *,
+    target: str | None = None,
     **more: Any,
 ) -> "Options":
     """Return what is asked for; `more` are further fields of Options."""
@@ -48,6 +50,7 @@ def options_of(
         devfile=file,
         nodes=tuple(nodes or ()),
         settings=_settings(settings or ()),
+        target=target,
         context=context,
         kubeconfig=kubeconfig,
         namespace=namespace,
@@ -57,12 +60,18 @@ def options_of(
 
 
 def place_options(
-    nodes: list[str] | None, file: Path | None, context: str | None, kubeconfig: str | None, namespace: str | None
+    nodes: list[str] | None,
+    file: Path | None,
+    context: str | None,
+    kubeconfig: str | None,
+    namespace: str | None,
+    *,
+    target: str | None = None,
 ) -> "Options":
     """Return what is asked for by a command that works with what runs."""
     from devloop.app.options import UP
 
-    return options_of(UP, nodes, file, None, context, kubeconfig, namespace)
+    return options_of(UP, nodes, file, None, context, kubeconfig, namespace, target=target)
 
 
 async def open_reading(
@@ -72,12 +81,15 @@ async def open_reading(
     context: str | None = None,
     kubeconfig: str | None = None,
     namespace: str | None = None,
+    *,
+    target: str | None = None,
 ) -> Any:
     """Return the project, read from disk."""
     from devloop.app.options import UP
     from devloop.app.reading import Reading
 
-    return await Reading(options_of(UP, nodes, file, settings, context, kubeconfig, namespace)).open()
+    options = options_of(UP, nodes, file, settings, context, kubeconfig, namespace, target=target)
+    return await Reading(options).open()
 
 
 def _settings(given: Any) -> dict[str, str]:

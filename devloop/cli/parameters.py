@@ -17,6 +17,7 @@ __all__ = [
     "Pull",
     "Set",
     "Stream",
+    "Target",
     "Timeout",
 ]
 
@@ -29,6 +30,9 @@ File = Annotated[
 ]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting: `replicas=3`, `api.replicas=3`.")
+]
+Target = Annotated[
+    str | None, typer.Option(help="docker: the engine alone, or kubernetes (default: a cluster if one is chosen).")
 ]
 Context = Annotated[str | None, typer.Option(help="The Kubernetes context (default: the current one, if it is local).")]
 Kubeconfig = Annotated[str | None, typer.Option(help="The kubeconfig (default: $KUBECONFIG, else ~/.kube/config).")]

@@ -7,7 +7,7 @@ import typer
 
 from devloop.cli.application import app
 from devloop.cli.calling import call, check_choice, open_reading, print_data, terminal_width, unicode_works
-from devloop.cli.parameters import Context, Data, File, Kubeconfig, Namespace, Nodes, Set
+from devloop.cli.parameters import Context, Data, File, Kubeconfig, Namespace, Nodes, Set, Target
 
 __all__ = ["graph", "plan", "render", "settings", "why"]
 
@@ -20,6 +20,7 @@ def plan(
     changed: Annotated[
         list[str] | None, typer.Option("--changed", metavar="PATH", help="As if this file or folder had changed.")
     ] = None,
+    target: Target = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
@@ -30,7 +31,7 @@ def plan(
     async def command() -> None:
         from devloop.ui.tables import plan_text
 
-        reading = await open_reading(nodes, file, settings, context, kubeconfig, namespace)
+        reading = await open_reading(nodes, file, settings, context, kubeconfig, namespace, target=target)
         rows = reading.plan(changed or ())
         print_data(rows, plan_text(rows), output)
 
@@ -42,6 +43,7 @@ def why(
     node: Annotated[str, typer.Argument(metavar="NODE|PATH", help="A node, or a file or folder of the project.")],
     file: File = None,
     settings: Set = None,
+    target: Target = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
@@ -53,7 +55,7 @@ def why(
         from devloop.ui.explained import causes_text, path_text, with_causes
         from devloop.ui.tables import why_text
 
-        reading = await open_reading(None, file, settings, context, kubeconfig, namespace)
+        reading = await open_reading(None, file, settings, context, kubeconfig, namespace, target=target)
         named = reading.named(node)
         if isinstance(named, str):
             row = reading.path(named)
@@ -114,6 +116,7 @@ def render(
     nodes: Nodes = None,
     file: File = None,
     settings: Set = None,
+    target: Target = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
@@ -125,7 +128,7 @@ def render(
         from devloop.core.rewriting import rewritten
 
         check_choice("--output", output, ("yaml", "json"))
-        reading = await open_reading(nodes, file, settings, context, kubeconfig, namespace)
+        reading = await open_reading(nodes, file, settings, context, kubeconfig, namespace, target=target)
         manifests, unbuilt = reading.manifests()
         if output == "json":
             print_data([manifest.document for manifest in manifests], "", "json")

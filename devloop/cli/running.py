@@ -6,7 +6,19 @@ import typer
 
 from devloop.cli.application import app
 from devloop.cli.calling import call_session, options_of
-from devloop.cli.parameters import Context, File, Kubeconfig, Namespace, NoCache, Nodes, Pull, Set, Stream, Timeout
+from devloop.cli.parameters import (
+    Context,
+    File,
+    Kubeconfig,
+    Namespace,
+    NoCache,
+    Nodes,
+    Pull,
+    Set,
+    Stream,
+    Target,
+    Timeout,
+)
 
 if TYPE_CHECKING:
     from devloop.app.options import Options
@@ -19,6 +31,7 @@ def up(
     nodes: Nodes = None,
     file: File = None,
     settings: Set = None,
+    target: Target = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
@@ -42,6 +55,7 @@ def up(
             context,
             kubeconfig,
             namespace,
+            target=target,
             no_cache=no_cache,
             pull=pull,
             logs=logs,
@@ -56,6 +70,7 @@ def sync_files(
     nodes: Nodes = None,
     file: File = None,
     settings: Set = None,
+    target: Target = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
@@ -76,7 +91,9 @@ def sync_files(
         from devloop.app.options import SYNC
 
         mode = replace(SYNC, once=once)
-        return options_of(mode, nodes, file, settings, context, kubeconfig, namespace, logs=False, ports=False)
+        return options_of(
+            mode, nodes, file, settings, context, kubeconfig, namespace, target=target, logs=False, ports=False
+        )
 
     call_session(options, output)
 
@@ -105,6 +122,7 @@ def deploy(
     nodes: Nodes = None,
     file: File = None,
     settings: Set = None,
+    target: Target = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
@@ -117,7 +135,17 @@ def deploy(
         from devloop.app.options import DEPLOY
 
         return options_of(
-            DEPLOY, nodes, file, settings, context, kubeconfig, namespace, timeout=timeout, logs=False, ports=False
+            DEPLOY,
+            nodes,
+            file,
+            settings,
+            context,
+            kubeconfig,
+            namespace,
+            target=target,
+            timeout=timeout,
+            logs=False,
+            ports=False,
         )
 
     call_session(options, output)
@@ -128,6 +156,7 @@ def ci(
     nodes: Nodes = None,
     file: File = None,
     settings: Set = None,
+    target: Target = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
@@ -140,7 +169,7 @@ def ci(
     def options() -> "Options":
         from devloop.app.options import CI
 
-        return options_of(CI, nodes, file, settings, context, kubeconfig, namespace, timeout=timeout)
+        return options_of(CI, nodes, file, settings, context, kubeconfig, namespace, target=target, timeout=timeout)
 
     call_session(options, output, down=down)
 
@@ -150,6 +179,7 @@ def run_task(
     task: Annotated[str, typer.Argument(metavar="TASK", help="A task or a check of the devfile.")],
     file: File = None,
     settings: Set = None,
+    target: Target = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
@@ -162,7 +192,17 @@ def run_task(
         from devloop.app.options import CI
 
         return options_of(
-            CI, [task], file, settings, context, kubeconfig, namespace, timeout=timeout, logs=False, asked=True
+            CI,
+            [task],
+            file,
+            settings,
+            context,
+            kubeconfig,
+            namespace,
+            target=target,
+            timeout=timeout,
+            logs=False,
+            asked=True,
         )
 
     call_session(options, output)

@@ -8,7 +8,7 @@ import typer
 
 from devloop.cli.application import app
 from devloop.cli.calling import FAILED, call, check_choice, place_options, print_data, write
-from devloop.cli.parameters import Context, Data, File, Kubeconfig, Namespace, Node, Nodes
+from devloop.cli.parameters import Context, Data, File, Kubeconfig, Namespace, Node, Nodes, Target
 
 __all__ = ["doctor", "down", "exec", "logs", "status", "trigger"]
 
@@ -17,6 +17,7 @@ __all__ = ["doctor", "down", "exec", "logs", "status", "trigger"]
 def status(
     nodes: Nodes = None,
     file: File = None,
+    target: Target = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
@@ -28,7 +29,7 @@ def status(
         from devloop.app.working import deployed
         from devloop.ui.tables import status_text
 
-        async with deployed(place_options(nodes, file, context, kubeconfig, namespace)) as place:
+        async with deployed(place_options(nodes, file, context, kubeconfig, namespace, target=target)) as place:
             rows = await place.status()
         print_data(rows, status_text(rows), output)
         return 0 if all(row.status in {"ready", "deployed"} for row in rows) else FAILED
@@ -40,6 +41,7 @@ def status(
 def logs(
     nodes: Nodes = None,
     file: File = None,
+    target: Target = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
@@ -57,7 +59,7 @@ def logs(
         check_choice("--output", output, ("text", "json"))
         plain = PlainFront(sys.stdout, colour=colour_wanted(os.environ, terminal=sys.stdout.isatty()))
         text = json_line if output == "json" else plain.text
-        async with deployed(place_options(nodes, file, context, kubeconfig, namespace)) as place:
+        async with deployed(place_options(nodes, file, context, kubeconfig, namespace, target=target)) as place:
             await place.logs(lambda line: write(text(line)), follow=follow, since=since)
 
     call(command)
@@ -68,6 +70,7 @@ def exec(  # noqa: A001 - the command's name
     node: Node,
     command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="The program and its arguments.")],
     file: File = None,
+    target: Target = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
@@ -81,7 +84,7 @@ def exec(  # noqa: A001 - the command's name
         from devloop.app.working import deployed
 
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        async with deployed(place_options([node], file, context, kubeconfig, namespace)) as place:
+        async with deployed(place_options([node], file, context, kubeconfig, namespace, target=target)) as place:
             (service,) = place.wanted
             return await place.exec(service, command, container=container, terminal=terminal)
 
@@ -111,6 +114,7 @@ def trigger(
 @app.command()
 def doctor(
     file: File = None,
+    target: Target = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
@@ -122,7 +126,7 @@ def doctor(
         from devloop.app.doctor import examine
         from devloop.ui.tables import doctor_text
 
-        rows = await examine(place_options(None, file, context, kubeconfig, namespace))
+        rows = await examine(place_options(None, file, context, kubeconfig, namespace, target=target))
         print_data(rows, doctor_text(rows), output)
         return 0 if all(row.ok for row in rows) else FAILED
 
@@ -133,6 +137,7 @@ def doctor(
 def down(
     nodes: Nodes = None,
     file: File = None,
+    target: Target = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
@@ -143,7 +148,7 @@ def down(
     async def command() -> None:
         from devloop.app.working import deployed
 
-        async with deployed(place_options(nodes, file, context, kubeconfig, namespace)) as place:
+        async with deployed(place_options(nodes, file, context, kubeconfig, namespace, target=target)) as place:
             removed = await place.down(sorted(place.wanted) or None)
         names = [str(each) for each in removed]
         print_data(names, "".join(f"removed {name}\n" for name in names) or "nothing was deployed\n", output)

@@ -1,13 +1,15 @@
 """What every `Cluster` does: the fake in memory and the real one, held to the same behaviour."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
 import pytest
 
+from devloop.adapters.docker import Engine
+from devloop.adapters.docker.cluster.target import DockerCluster
 from devloop.adapters.kube.cluster import KubeCluster
 from devloop.core.manifest import Manifest, parse, to_yaml
 from devloop.core.pods import Pod
@@ -15,6 +17,7 @@ from devloop.core.rollout import Ready
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget
 from devloop.runtime.ports import Cluster, ContainerLostError, ExecExit, ExecOutput, ExecStream
+from tests.engine import object_names, put_object, remove_all
 from tests.fakes.cluster import FakeCluster, target
 from tests.outside import Cluster as Namespace
 
@@ -80,13 +83,23 @@ class Place:
     """Returns the names of the objects of a kind, for example `configmap`."""
 
 
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.cluster)])
-def place(request: pytest.FixtureRequest) -> Iterator[Place]:
-    if request.param == "fake":
-        yield _fake_place()
-        return
-    namespace: Namespace = request.getfixturevalue("cluster")
-    yield _real_place(namespace)
+@pytest.fixture(
+    params=[
+        "fake",
+        pytest.param("docker", marks=pytest.mark.docker),
+        pytest.param("real", marks=pytest.mark.cluster),
+    ]
+)
+def place(request: pytest.FixtureRequest, unique_name: str) -> Iterator[Place]:
+    match request.param:
+        case "fake":
+            yield _fake_place()
+        case "docker":
+            yield _docker_place(unique_name)
+            remove_all(unique_name)
+        case _:
+            namespace: Namespace = request.getfixturevalue("cluster")
+            yield _real_place(namespace)
 
 
 def _fake_place() -> Place:
@@ -129,6 +142,19 @@ def _real_place(namespace: Namespace) -> Place:
         return {item["metadata"]["name"] for item in namespace.get(kind)["items"]} - {"kube-root-ca.crt"}
 
     return Place(open=open_session, put=put, names=names)
+
+
+def _docker_place(namespace: str) -> Place:
+    @asynccontextmanager
+    async def open_session(project: str = "shop") -> AsyncIterator[Cluster]:
+        async with Engine() as engine, DockerCluster.open(engine, project=project, namespace=namespace) as cluster:
+            yield cluster
+
+    def put(manifests: list[Manifest]) -> None:
+        for manifest in manifests:
+            put_object(manifest.in_namespace(namespace))
+
+    return Place(open=open_session, put=put, names=lambda kind: object_names(namespace, kind))
 
 
 @pytest.fixture

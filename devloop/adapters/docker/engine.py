@@ -110,6 +110,56 @@ class Engine:
             with anyio.move_on_after(1, shield=True):
                 await answer.aclose()
 
+    @asynccontextmanager
+    async def reading(self, path: str, /, **parameters: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open the answer to a GET that comes in pieces, some of them much later; its end closes the connection.
+
+        Raises:
+            ToolError: The engine refused.
+            UnreachableError: It did not answer, or (from the iterator) the connection was lost.
+        """
+        import httpx
+
+        request = self._connected().build_request("GET", path, params=parameters)
+        try:
+            answer = await self._connected().send(request, stream=True)
+        except httpx.TransportError as error:
+            raise unreachable(self.endpoint, error) from error
+
+        async def pieces() -> AsyncIterator[bytes]:
+            try:
+                async for piece in answer.aiter_raw():
+                    yield piece
+            except httpx.TransportError as error:
+                raise unreachable(self.endpoint, error) from error
+
+        try:
+            if answer.is_error:
+                await answer.aread()
+                raise _refusal("GET", path, answer)
+            yield pieces()
+        finally:
+            with anyio.move_on_after(1, shield=True):
+                await answer.aclose()
+
+    async def upload(self, method: str, path: str, archive: bytes, /, **parameters: str) -> Any:
+        """Return the answer to a request that carries a tar archive.
+
+        Raises:
+            ToolError: The engine refused.
+            UnreachableError: It did not answer.
+        """
+        import httpx
+
+        headers = {"Content-Type": "application/x-tar"}
+        try:
+            answer = await self._connected().request(method, path, params=parameters, content=archive, headers=headers)
+        except httpx.TransportError as error:
+            raise unreachable(self.endpoint, error) from error
+        if answer.is_error:
+            raise _refusal(method, path, answer)
+        return answer.text
+
     async def pull(self, ref: str) -> None:
         """Have the engine pull an image.
 
@@ -132,6 +182,15 @@ class Engine:
             UnreachableError: It did not answer.
         """
         return await self._call("DELETE", path, parameters, absent=(404, 409)) is not None
+
+    async def head(self, path: str, /, **parameters: str) -> bool:
+        """Return whether there is what a path names.
+
+        Raises:
+            ToolError: The engine refused.
+            UnreachableError: It did not answer.
+        """
+        return (await self._answer("HEAD", path, parameters, absent=(404,))).status_code != 404
 
     async def image(self, ref: str) -> Mapping[str, Any] | None:
         """Return what `docker image inspect` shows, or None when the engine has no such image.

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from devloop.adapters.kube.discovery import PODS
-from devloop.adapters.kube.watch import Cache, Caches, Latest, Signal
+from devloop.adapters.kube.watch import Cache, Caches
 from devloop.core.pods import Pod, read
 from devloop.model import Document
+from devloop.runtime.signals import Latest, Signal
 
 __all__ = ["PodView"]
 

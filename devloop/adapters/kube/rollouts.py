@@ -11,13 +11,15 @@ from devloop.adapters.kube.logs import open_log
 from devloop.adapters.kube.marks import service_of
 from devloop.adapters.kube.podview import PodView
 from devloop.adapters.kube.session import Session
-from devloop.adapters.kube.watch import Cache, Caches, Signal
+from devloop.adapters.kube.watch import Cache, Caches
 from devloop.core.manifest import Manifest
+from devloop.core.patience import Patience
 from devloop.core.pods import Running
 from devloop.core.rollout import Failing, Progressing, Ready, Rollout, rollout
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, Document, ObjectKey
 from devloop.runtime.ports import RolloutError
+from devloop.runtime.signals import Signal
 
 __all__ = ["Rollouts", "watched"]
 
@@ -94,7 +96,7 @@ class Rollouts:
         workloads = [manifest for manifest in manifests if watched(manifest)]
         parts = self._parts(workloads)
         await parts.ready()
-        watch = _Patience(patience)
+        watch = Patience(patience)
         reported: Rollout = Ready()
         while True:
             seen = signal.count
@@ -190,24 +192,3 @@ class Rollouts:
 def _about(event: Document) -> Mapping[str, str]:
     about: Mapping[str, str] = event.get("involvedObject") or event.get("regarding") or {}
     return about
-
-
-class _Patience:
-    """Counts how long a rollout fails: a crash loop's short good moments do not start it anew."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._failing_since: float | None = None
-        self._good_since: float | None = None
-
-    def left(self, state: Rollout, now: float) -> float | None:
-        """Return the seconds until patience ends, or None while nothing fails."""
-        if isinstance(state, Failing):
-            if self._good_since is not None and now - self._good_since >= self._seconds:
-                self._failing_since = None
-            self._good_since = None
-            self._failing_since = now if self._failing_since is None else self._failing_since
-            return self._failing_since + self._seconds - now
-        if self._good_since is None:
-            self._good_since = now
-        return None
