@@ -25,7 +25,7 @@ class Store:
         takes: The command that puts the image there.
         archive: Whether that command reads the archive of `docker save`; else it knows itself where the engine is.
         asks: Commands that all end well where the store holds the image; none where only `held` tells it.
-        named: Whether the answer must also name the image, since the command lists what there is.
+        named: Whether they list all images, and the answer must name this one. Asked once, that tells it of many.
         held: Whether the store itself has reported the image, without being asked.
         blobs: The command that lists the digests of what the store holds, where it is able to take new layers only.
         takes_all: What to try with the whole archive when `takes` failed.
@@ -57,18 +57,18 @@ def stores(
         case Loader.DEVLOOP | Loader.KIND | Loader.K3D:
             nodes = plan.nodes or ((plan.cluster,) if plan.loader is Loader.DEVLOOP else ())
             if nodes:
-                return tuple(_node((containers, "exec", "--interactive", node, "ctr"), node, name) for node in nodes)
+                return tuple(_node((containers, "exec", "--interactive", node, "ctr"), node) for node in nodes)
             return (_tool(plan, ref),)
         case Loader.K3S:
             program = ("k3s", "ctr") if privileged else ("sudo", "--non-interactive", "k3s", "ctr")
-            return (_node(program, plan.cluster, name),)
+            return (_node(program, plan.cluster),)
         case Loader.MICROK8S if len(plan.nodes) > 1:
             everywhere = ("microk8s", "images", "import")
             return (Store(name="all nodes of microk8s", takes=everywhere, held=name in plan.reported),)
         case Loader.MICROK8S:
-            return (_node(("microk8s", "ctr"), "microk8s", name),)
+            return (_node(("microk8s", "ctr"), "microk8s"),)
         case Loader.MINIKUBE:
-            return (_minikube(plan, ref, name),)
+            return (_minikube(plan, ref),)
         case Loader.RANCHER_DESKTOP:
             return (_nerdctl(("nerdctl",), "Rancher Desktop", name),)
         case Loader.COLIMA:
@@ -77,14 +77,14 @@ def stores(
             assert_never(plan.loader)
 
 
-def _node(program: tuple[str, ...], node: str, image: str) -> Store:
+def _node(program: tuple[str, ...], node: str) -> Store:
     """Return a node whose `ctr` can be run."""
     ctr = (*program, _NAMESPACE)
     return Store(
         name=f"node `{node}`",
         takes=(*ctr, "images", "import", "-"),
         takes_all=(*ctr, "images", "import", "--all-platforms", "-"),
-        asks=((*ctr, "images", "list", "--quiet", f"name=={image}"),),
+        asks=((*ctr, "images", "list", "--quiet"),),
         named=True,
         blobs=(*ctr, "content", "list", "--quiet"),
     )
@@ -99,20 +99,20 @@ def _tool(plan: LoadImages, ref: ImageRef) -> Store:
     return Store(name=f"the {plan.loader.value} cluster `{plan.cluster}`", takes=takes, archive=False)
 
 
-def _minikube(plan: LoadImages, ref: ImageRef, image: str) -> Store:
+def _minikube(plan: LoadImages, ref: ImageRef) -> Store:
     """Return the cluster whose nodes may be containers or machines, with any runtime: `minikube image load` fills all.
 
     `minikube image ls` shows what some node holds; only in the nodes it can be seen whether all do.
     """
     profile = ("--profile", plan.cluster)
-    inspect = ("sudo", "crictl", "inspecti", "--quiet", image)
-    nodes = tuple(("minikube", "ssh", *profile, "--node", node, "--", *inspect) for node in plan.nodes)
+    listing = ("sudo", "crictl", "images", "--output=json")
+    nodes = tuple(("minikube", "ssh", *profile, "--node", node, "--", *listing) for node in plan.nodes)
     return Store(
         name=f"the minikube cluster `{plan.cluster}`",
         takes=("minikube", "image", "load", "--daemon", str(ref), *profile),
         archive=False,
         asks=nodes or (("minikube", "image", "ls", *profile),),
-        named=not nodes,
+        named=True,
     )
 
 

@@ -15,7 +15,7 @@ from devloop.adapters.delivery import delivery_for
 from devloop.core.delivery import DeliveryPlan, Loader, LoadImages, PushImages, RegistryFacts, SharedEngine
 from devloop.core.reference import parse
 from devloop.errors import ToolError
-from devloop.model import Digest
+from devloop.model import Digest, ImageRef
 from devloop.runtime.ports import BuildRequest, Delivery
 from tests.adapters.image_tools import brought, install
 from tests.fakes.builder import FakeBuilder, FakeDelivery
@@ -290,6 +290,24 @@ async def test_a_node_that_joined_later_gets_what_the_others_have_and_they_get_n
     await later.deliver(image, REF, ignore)
     assert (brought(folder, "node-a"), brought(folder, "node-b")) == ([3], [3])
     assert await delivery_for(load(Loader.KIND, "node-a", "node-b"), builder).has(image, REF)
+
+
+async def test_many_images_are_asked_for_by_one_or_two_questions_a_node(
+    folder: Path, builder: FakeBuilder, image: Digest
+) -> None:
+    delivery, there = delivery_for(PLANS["kind"], builder), []
+    await delivery_for(PLANS["kind"], builder).deliver(image, REF, ignore)
+    (folder / "calls").unlink()
+
+    async def ask(ref: ImageRef) -> None:
+        there.append((ref, await delivery.has(image, ref)))
+
+    refs = [REF, *(parse(f"api:dev-{number}") for number in range(20))]
+    async with anyio.create_task_group() as tasks:
+        for ref in refs:
+            tasks.start_soon(ask, ref)
+    assert sorted(str(ref) for ref, held in there if held) == [str(REF)]
+    assert len((folder / "calls").read_text().splitlines()) <= 4
 
 
 async def test_of_minikubes_nodes_each_must_hold_it(folder: Path, builder: FakeBuilder, image: Digest) -> None:

@@ -25,7 +25,7 @@ def test_nodes_that_are_containers_are_given_the_archive_one_by_one(loader: Load
     assert (one.name, two.name) == ("node `a`", "node `b`")
     assert " ".join(one.takes) == "docker exec --interactive a ctr --namespace=k8s.io images import -"
     assert [" ".join(each) for each in two.asks] == [
-        f"docker exec --interactive b ctr --namespace=k8s.io images list --quiet name=={NAME}"
+        "docker exec --interactive b ctr --namespace=k8s.io images list --quiet"
     ]
     assert " ".join(one.blobs or ()) == "docker exec --interactive a ctr --namespace=k8s.io content list --quiet"
     assert one.archive
@@ -73,8 +73,7 @@ def test_minikube_loads_into_all_nodes_and_each_is_asked() -> None:
     store = only(stores(plan(Loader.MINIKUBE, "dev", "dev-m02"), REF))
     assert " ".join(store.takes) == "minikube image load --daemon api:dev-1 --profile dev"
     assert [" ".join(each) for each in store.asks] == [
-        f"minikube ssh --profile dev --node {node} -- sudo crictl inspecti --quiet {NAME}"
-        for node in ("dev", "dev-m02")
+        f"minikube ssh --profile dev --node {node} -- sudo crictl images --output=json" for node in ("dev", "dev-m02")
     ]
 
 

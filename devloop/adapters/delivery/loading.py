@@ -2,11 +2,12 @@
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from anyio import create_task_group, to_thread
+from anyio import Lock, create_task_group, to_thread
 
 from devloop.adapters.delivery.archives import layers, without_layers
 from devloop.adapters.delivery.once import Once
@@ -15,6 +16,7 @@ from devloop.core.loading import Store, stores
 from devloop.core.reference import normalise
 from devloop.errors import ToolError
 from devloop.model import Digest, ImageRef
+from devloop.runtime.processes import Captured
 
 __all__ = ["Load"]
 
@@ -32,6 +34,8 @@ class Load(Once):
     def __init__(self, plan: LoadImages, environment: Mapping[str, str]) -> None:
         super().__init__(environment)
         self._plan = plan
+        self._asking: dict[tuple[str, ...], Lock] = {}
+        self._answers: dict[tuple[str, ...], tuple[float, Captured | None]] = {}
 
     def _reference(self, ref: ImageRef) -> ImageRef:
         return ref
@@ -66,15 +70,24 @@ class Load(Once):
     async def _all_say_so(self, store: Store, ref: ImageRef) -> bool:
         answers: list[bool] = []
 
-        async def ask(command: Sequence[str]) -> None:
-            answer = await self._asked(command)
-            printed = answer.stdout.split() if answer is not None and not answer.exit_code else None
-            answers.append(printed is not None and (not store.named or str(normalise(ref)) in printed))
+        async def ask(command: tuple[str, ...]) -> None:
+            answer = await (self._listed(command) if store.named else self._asked(command))
+            good = answer is not None and not answer.exit_code
+            answers.append(good and (not store.named or str(normalise(ref)) in _names(answer)))
 
         async with create_task_group() as questions:
             for command in store.asks:
                 questions.start_soon(ask, command)
         return all(answers)
+
+    async def _listed(self, command: tuple[str, ...]) -> Captured | None:
+        """Return the answer to a question that many ask at once: one that was put after this call."""
+        arrived = time.monotonic()
+        async with self._asking.setdefault(command, Lock()):
+            if command not in self._answers or self._answers[command][0] < arrived:
+                began = time.monotonic()
+                self._answers[command] = began, await self._asked(command)
+            return self._answers[command][1]
 
     async def _send(self, ref: ImageRef, taking: Sequence[Store], folder: Path, report: Callable[[str], None]) -> None:
         archive = folder / "image.tar"
@@ -125,6 +138,11 @@ class Load(Once):
             return frozenset()
         answer = await self._asked(store.blobs)
         return brought & frozenset(answer.stdout.split()) if answer and not answer.exit_code else frozenset()
+
+
+def _names(answer: Captured | None) -> frozenset[str]:
+    """Return the words of a list of images, which may be JSON."""
+    return frozenset(word.strip('",[]') for word in answer.stdout.split()) if answer is not None else frozenset()
 
 
 def _loading(ref: ImageRef, store: Store) -> str:
