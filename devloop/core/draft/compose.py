@@ -7,13 +7,14 @@ from typing import Any
 from devloop.core.draft.compose_build import image_of, repository_of, syncs_of
 from devloop.core.draft.compose_file import Compose, read_compose
 from devloop.core.draft.compose_mounts import Mounts, mounts_of
-from devloop.core.draft.compose_service import Known, published_ports, workload_of
+from devloop.core.draft.compose_ports import published_ports
+from devloop.core.draft.compose_service import Known, workload_of
 from devloop.core.draft.dockerfiles import facts_of, ports_exposed
 from devloop.core.draft.fields import Fields
-from devloop.core.draft.manifests import Ports
 from devloop.core.draft.model import Draft, DraftImage, DraftService, DraftSync, Note, Value
 from devloop.core.draft.naming import slug
 from devloop.core.draft.objects import Port, claim, objects_text
+from devloop.core.draft.port_choices import Ports
 from devloop.core.draft.proposals import propose
 from devloop.core.draft.tree import Tree
 from devloop.errors import InputError

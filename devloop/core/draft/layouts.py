@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from devloop.core.draft.manifests import ManifestFile, manifest_files
-from devloop.core.draft.model import DraftService, Manifests, Note
+from devloop.core.draft.model import DraftService, Manifests, Note, Value
 from devloop.core.draft.naming import slug, unique
 from devloop.core.draft.tree import Tree, joined
 from devloop.core.yaml_documents import YamlError, parse_documents
@@ -68,7 +68,7 @@ def layouts(tree: Tree) -> Layouts:
         for path in ("values.yaml", *values):
             for text in _images_in_values(tree, joined(folder, path) if path == "values.yaml" else path):
                 references.setdefault(text, []).append(name)
-        options = {"values": values} if values else {}
+        options: dict[str, Value] = {"values": values[0]} if values else {}
         services.append(DraftService(name=name, manifests=(Manifests(tool="helm", path=folder, options=options),)))
     kustomized = _kustomized(tree, [each.name for each in services])
     notes += kustomized.notes

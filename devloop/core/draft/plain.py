@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from devloop.core.draft.dockerfiles import base_names, builds, images_of, names_repository, ports_exposed
+from devloop.core.draft.dockerfiles import base_names, builds, names_repository, ports_exposed
+from devloop.core.draft.grouping import services_of
+from devloop.core.draft.image_names import images_of
 from devloop.core.draft.layouts import layouts
-from devloop.core.draft.manifests import ManifestFile, manifest_files, services_of
+from devloop.core.draft.manifests import ManifestFile, manifest_files
 from devloop.core.draft.model import Draft, DraftImage, DraftService, Manifests, Note
 from devloop.core.draft.objects import Port, Workload, objects_text
 from devloop.core.draft.proposals import propose

@@ -20,7 +20,7 @@ from devloop.core.draft.model import (
     Note,
     Value,
 )
-from devloop.core.draft.naming import Functions, slug
+from devloop.core.draft.naming import Functions, slug, unique
 from devloop.core.draft.profiles import Block, merged
 from devloop.model import Kind
 
@@ -118,13 +118,8 @@ class _Names:
 def _nodes(draft: Draft) -> Iterable[tuple[Kind, str]]:
     yield from ((Kind.IMAGE, each.name) for each in draft.images)
     yield from ((Kind.SERVICE, each.name) for each in draft.services)
-    yield from ((Kind.SYNC, _sync_name(each)) for each in draft.syncs)
+    yield from ((Kind.SYNC, name) for name, _ in _numbered(draft.syncs))
     yield from ((Kind.CHECK if each.check else Kind.TASK, each.name) for each in draft.tasks)
-
-
-def _sync_name(sync: DraftSync) -> str:
-    part = posixpath.splitext(posixpath.basename(sync.source))[0] if sync.destination and sync.source else "code"
-    return f"{sync.image}-{slug(part)}"
 
 
 # --- nodes -----------------------------------------------------------------------------------------------------------
@@ -137,8 +132,14 @@ def _blocks(draft: Draft, names: _Names) -> list[Block]:
     return blocks + [_task(each, names) for each in draft.tasks]
 
 
-def _numbered(syncs: Sequence[DraftSync]) -> Iterable[tuple[str, DraftSync]]:
-    return ((_sync_name(each), each) for each in syncs)
+def _numbered(syncs: Sequence[DraftSync]) -> list[tuple[str, DraftSync]]:
+    """Return the syncs with a name for each."""
+    found: list[tuple[str, DraftSync]] = []
+    for sync in syncs:
+        part = posixpath.splitext(posixpath.basename(sync.source))[0] if sync.destination and sync.source else "code"
+        name = unique(f"{sync.image}-{slug(part)}", (each for each, _ in found))
+        found.append((name, sync))
+    return found
 
 
 def _image(image: DraftImage, names: _Names) -> Block:

@@ -9,7 +9,7 @@ from devloop.core.draft.model import Code, Command, Draft, DraftImage, DraftSync
 from devloop.core.draft.naming import slug, unique
 from devloop.core.draft.proposals import propose
 from devloop.core.draft.skaffold_build import artifacts_of
-from devloop.core.draft.skaffold_deploy import Deployment, deployment_of, services_from, with_ports
+from devloop.core.draft.skaffold_deploy import Deployment, deployment_of, services_from
 from devloop.core.draft.skaffold_file import Module, modules_of, profiles_of, with_profile
 from devloop.core.draft.tree import Tree, joined
 
@@ -34,6 +34,11 @@ def skaffold_draft(tree: Tree, path: str) -> Draft:
         about = f"Skaffold's profile `{profile.name}`"
         if profile.activation:
             about += f", which it also takes by {profile.activation}"
+        if any(profile.name in module.profiles for module in modules):
+            notes.append(
+                Note(text=f"the profile `{profile.name}` is always on: a module that requires its own says so")
+            )
+            continue
         if _same(found, draft):
             notes.append(Note(text=f"the profile `{profile.name}` changes nothing that concerns devloop"))
             continue
@@ -74,14 +79,12 @@ def _draft(tree: Tree, path: str, modules: Sequence[Module], profile: str | None
     for module, fields in read:
         deployment_of(tree, module, fields, found, names, notes)
         tasks += _tests(fields, module, names)
-    services, doubts = services_from(found, tree.name)
-    notes += doubts
-    services = with_ports(found, services, notes)
+    services = services_from(found, tree.name, notes)
     tasks += found.tasks(services)
     for _, fields in read:
         _leave_out(fields)
     project: dict[str, Value] = {}
-    name = next((module.name for module in reversed(modules) if module.name), None)
+    name = next((module.name for module in modules if module.name and module.fields.path == path), None)
     if name is not None:
         project["name"] = slug(name)
     if found.namespaces:
@@ -156,7 +159,7 @@ def _tests(fields: Fields, module: Module, names: dict[str, str]) -> list[DraftT
                 DraftTask(
                     name=f"{image}-test",
                     commands=tuple(commands),
-                    about="Skaffold ran this after the build." if inputs else "Skaffold ran this after each build.",
+                    about=f"Skaffold runs this after each build{'' if inputs else '; here `devloop ci` does'}.",
                     check=not inputs,
                     inputs=tuple(inputs),
                     images=(image,),

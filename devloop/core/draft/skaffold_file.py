@@ -221,7 +221,7 @@ def _with_patch(value: Any, steps: Sequence[str], op: str, new: Any, patch: Fiel
             return [*value[:index], _with_patch(value[index], rest, op, new, patch), *value[index + 1 :]]
         middle = [] if op == "remove" else [new]
         return [*value[:index], *middle, *value[index + (op != "add") :]]
-    if not isinstance(value, dict | None):
+    if not isinstance(value, dict | None) or (value is None and step.isdigit()):
         raise InputError(f"the patch of `{patch.value.get('path')}` leads nowhere", where=patch.where("path"))
     known = dict(value or {})
     if rest:
