@@ -1,10 +1,9 @@
 """Shell scripts for single commands in a container, and what comes out of them."""
 
-import shlex
 from collections.abc import Callable
 from typing import Final
 
-from devloop.core.supervisor import MARK, NAME, RESTART_COMMAND
+from devloop.core.supervisor import MARK, NAME
 
 __all__ = ["NOT_RESTARTED", "NOT_SUPERVISED", "Lines", "restart_script", "run_script"]
 
@@ -33,7 +32,7 @@ later() { i=$((i+1)); [ $i -lt 600 ] || exit NOT_RESTARTED; sleep 0.025 2>/dev/n
 named() { read -r now </proc/1/comm && case $now in "MARK"*) ;; *) return 1 ;; esac; }
 until named; do later; done
 before=$now
-RESTART || exit NOT_RESTARTED
+kill -USR1 1 || exit NOT_RESTARTED
 until named && [ "$now" != "$before" ]; do later; done
 """
 
@@ -49,8 +48,7 @@ def restart_script() -> str:
     It exits with `NOT_SUPERVISED` or `NOT_RESTARTED` where it cannot be.
     """
     script = _RESTART.strip().replace("NAME", NAME).replace("MARK", MARK)
-    script = script.replace("NOT_SUPERVISED", str(NOT_SUPERVISED)).replace("NOT_RESTARTED", str(NOT_RESTARTED))
-    return script.replace("RESTART", shlex.join(RESTART_COMMAND))
+    return script.replace("NOT_SUPERVISED", str(NOT_SUPERVISED)).replace("NOT_RESTARTED", str(NOT_RESTARTED))
 
 
 class Lines:

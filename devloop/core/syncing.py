@@ -108,6 +108,11 @@ class Placement:
         return any(isinstance(follow.rule, RestartRule) for follow in self.follow_ups)
 
     @property
+    def acts(self) -> bool:
+        """Whether some rule runs something in the containers."""
+        return any(isinstance(follow.rule, RunRule | RestartRule) for follow in self.follow_ups)
+
+    @property
     def pulls(self) -> tuple[FollowUp, ...]:
         """What comes back from a container: after each copy, and when the container is new."""
         return tuple(follow for follow in self.follow_ups if isinstance(follow.rule, PullRule))

@@ -1,19 +1,19 @@
 """The deploy worker: renders a service with the built images, applies it, and waits until it is ready."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from devloop.core import digests
 from devloop.core.graph import Graph, Node, ServiceDetail
 from devloop.core.manifest import Manifest
-from devloop.core.rollout import Failing, Progressing
 from devloop.core.runs import Make, Run
-from devloop.core.supervisor import ImageCommand, supervised
+from devloop.core.supervisor import ImageCommand, supervised, without_shell
+from devloop.core.syncing import Placement
 from devloop.core.trace import Result
 from devloop.core.workloads import facts as service_facts
 from devloop.events import RunProgressed
-from devloop.model import NodeId
+from devloop.model import Digest, NodeId
 from devloop.runtime.definitions import Definitions
-from devloop.runtime.ports import Applied
+from devloop.runtime.ports import Applied, Builder
 from devloop.runtime.render import by_repository, image_named, manifests_of, with_images
 from devloop.runtime.renderings import UnrenderedError
 from devloop.runtime.tools import Done, Tools, handles, references
@@ -31,13 +31,14 @@ async def deploy(run: Run, node: Node, graph: Graph, tools: Tools) -> Done:
         UnreachableError: It could not be reached.
     """
     assert isinstance(run.work, Make)
-    manifests = await final_manifests(node, graph, tools, run.work.results)
+
+    def tell(message: str) -> None:
+        tools.emit(RunProgressed(node=node.id, run=run.number, message=message))
+
+    manifests = await final_manifests(node, graph, tools, run.work.results, tell)
     applied = await tools.target.apply(node.id.name, manifests)
 
-    def report(state: Progressing | Failing) -> None:
-        tools.emit(RunProgressed(node=node.id, run=run.number, message=state.message))
-
-    await tools.target.wait(node.id.name, manifests, report, patience=tools.patience)
+    await tools.target.wait(node.id.name, manifests, lambda state: tell(state.message), patience=tools.patience)
     changed = bool(applied.changed or applied.replaced or applied.removed)
     result = Result(digest=digests.of_value([each.document for each in manifests]))
     return Done(result=result, summary=_summary(applied), changed=changed)
@@ -57,33 +58,54 @@ async def rendered(node: Node, graph: Graph, results: Mapping[NodeId, Result], t
 
 
 async def final_manifests(
-    node: Node, graph: Graph, tools: Tools, results: Mapping[NodeId, Result]
+    node: Node, graph: Graph, tools: Tools, results: Mapping[NodeId, Result], tell: Callable[[str], None]
 ) -> tuple[Manifest, ...]:
-    """Return what is applied: the rendered manifests, and the supervisor around processes that a sync restarts."""
+    """Return what is applied: the rendered manifests, and in them what `run` and `restart` rules of syncs need.
+
+    Args:
+        node: The service.
+        graph: The graph.
+        tools: The session's ports.
+        results: The results of all nodes that have one.
+        tell: Told of containers that get a shell.
+    """
     manifests = await rendered(node, graph, results, tools)
     detail = node.detail
     assert isinstance(detail, ServiceDetail)
     known = references(graph, results)
-    restarted = by_repository(
+    acted_in = by_repository(
         {
             image: known[image][0]
             for image in detail.images
-            if tools.syncer is not None and image in graph.placements and graph.placements[image].restarts
+            if tools.syncer is not None and image in graph.placements and graph.placements[image].acts
         }
     )
-    if not restarted:
+    if not acted_in:
         return manifests
     final = []
     for manifest in manifests:
         containers: dict[str, ImageCommand] = {}
         for workload in service_facts([manifest]).workloads:
             for container in workload.containers:
-                image = image_named(container.image or "", restarted)
+                image = image_named(container.image or "", acted_in)
                 if image is not None:
-                    config = await tools.builder.configuration(results[image].digest)
-                    containers[container.name] = ImageCommand(entrypoint=config.entrypoint, command=config.command)
-        final.append(supervised(manifest, containers) if containers else manifest)
+                    command = await _command(graph.placements[image], results[image].digest, tools.builder)
+                    if command.restarted or not command.shell:
+                        containers[container.name] = command
+        for name in without_shell(manifest, containers):
+            tell(f"container `{name}` has no shell: the pod mounts one from `{tools.helper}`")
+        final.append(supervised(manifest, containers, tools.helper) if containers else manifest)
     return tuple(final)
+
+
+async def _command(placement: Placement, image: Digest, builder: Builder) -> ImageCommand:
+    config = await builder.configuration(image)
+    return ImageCommand(
+        entrypoint=config.entrypoint,
+        command=config.command,
+        shell=await builder.has_shell(image),
+        restarted=placement.restarts,
+    )
 
 
 def _summary(applied: Applied) -> str:

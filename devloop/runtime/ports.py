@@ -312,6 +312,9 @@ class Delivery(Protocol):
 
 
 # --- the cluster ---------------------------------------------------------------------------------------------
+    async def has_shell(self, image: Digest) -> bool:
+        """Return whether the image has `/bin/sh`."""
+
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,6 +132,14 @@ async def test_the_configuration_says_what_the_image_runs(builder: Builder, make
     )
 
 
+async def test_it_is_known_whether_an_image_has_a_shell(builder: Builder, make: Make) -> None:
+    bare = await builder.build(make('FROM scratch\nCMD ["/serve"]\n'), ignore)
+    for dockerfile in ("FROM busybox\n", 'FROM busybox\nCMD ["serve"]\n'):
+        assert await builder.has_shell(await builder.build(make(dockerfile), ignore))
+    assert not await builder.has_shell(bare)
+    assert not await builder.has_shell(bare)
+
+
 async def test_a_failing_step_is_a_tool_error_with_the_steps_name_code_and_output(builder: Builder, make: Make) -> None:
     with pytest.raises(ToolError, match=r"RUN echo one; echo two; exit 3` failed with exit code 3") as caught:
         await builder.build(make("FROM busybox\nRUN echo one; echo two; exit 3\n"), ignore)

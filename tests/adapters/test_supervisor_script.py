@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from devloop.core.manifest import manifest_of
-from devloop.core.supervisor import ANNOTATION, MARK, RESTART_COMMAND, SCRIPT, ImageCommand, supervised
+from devloop.core.supervisor import ANNOTATION, MARK, SCRIPT, ImageCommand, supervised
 from tests.outside import Cluster, eventually, output
 
 pytestmark = pytest.mark.docker
@@ -19,6 +19,7 @@ _SHELLS = {
     "dash": (_DEBIAN, ("/bin/dash",)),
     "bash": (_DEBIAN, ("/bin/bash", "--posix")),
 }
+RESTART_COMMAND = ("/bin/sh", "-c", "kill -USR1 1")
 _RUNS = "echo up; exec sleep 1000"
 
 

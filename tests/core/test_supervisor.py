@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from devloop.core.manifest import Manifest, manifest_of
-from devloop.core.supervisor import ANNOTATION, SCRIPT, ImageCommand, command_line, supervised
+from devloop.core.supervisor import ANNOTATION, SCRIPT, TOOLS, ImageCommand, command_line, supervised, without_shell
 
 _IMAGE = ImageCommand(entrypoint=("/entry", "$HOME"), command=("serve", "$(date)"))
 
@@ -56,6 +56,30 @@ def test_the_named_containers_are_wrapped_and_nothing_else_changes() -> None:
     ]
     assert template["spec"]["initContainers"] == [{"name": "api-init", "image": "api"}]
     assert "command" not in api
+
+
+def test_a_container_without_a_shell_mounts_one_that_an_init_container_makes() -> None:
+    bare = ImageCommand(command=("/serve",), shell=False)
+    before = _deployment({"name": "api", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}, volumes=[{"name": "v"}])
+    after = supervised(before, {"api": bare}, "busybox:musl")
+    spec = _template(after)["spec"]
+    (maker,) = spec["initContainers"]
+    (container,) = spec["containers"]
+    tools = {"name": "devloop-tools", "mountPath": TOOLS}
+    assert (maker["image"], maker["volumeMounts"]) == ("busybox:musl", [tools])
+    assert container["volumeMounts"] == [{"name": "v", "mountPath": "/v"}, tools]
+    assert spec["volumes"] == [{"name": "v"}, {"name": "devloop-tools", "emptyDir": {}}]
+    assert (container["command"][0], container["args"]) == (f"{TOOLS}/sh", ["/serve"])
+    assert container["command"][2].startswith(f"tools={TOOLS}/\n")
+    assert without_shell(before, {"api": bare}) == ("api",)
+
+
+def test_a_container_in_which_only_commands_are_run_gets_a_shell_and_no_supervisor() -> None:
+    before = _deployment({"name": "api"})
+    after = supervised(before, {"api": ImageCommand(command=("/serve",), shell=False, restarted=False)}, "busybox:musl")
+    (container,) = _template(after)["spec"]["containers"]
+    assert set(container) == {"name", "volumeMounts"}
+    assert ANNOTATION not in _template(after)["metadata"].get("annotations", {})
 
 
 def test_what_cannot_be_supervised_stays_as_it_is() -> None:

@@ -42,6 +42,35 @@ def test_a_container_without_a_shell_gets_files_by_a_helper(project: Project) ->
     assert len(notes(project, "a helper container")) == 1
 
 
+def test_a_process_without_a_shell_is_restarted_and_commands_run_beside_it(project: Project) -> None:
+    on = 'on="web/pages/config.txt"'
+    rules = f'[run("wc -c </www/config.txt >/www/size.txt", {on}), restart({on})]'
+    web(project, dockerfile=BARE.replace('"/www"]', '"/www/serve"]'), rules=rules).count_builds()
+    project.write("web/pages/serve/index.html", "one\n")
+    project.write("web/pages/config.txt", "one\n")
+    loop = project.up()
+    loop.settles()
+    before, began = project.identity(), process_of(project)
+    project.write("web/pages/config.txt", "twelve\n")
+    follow = loop.wait("RunSucceeded", action="follow-up")
+    assert process_of(project) != began
+    assert project.identity() == before
+    assert project.builds() == 1
+    assert follow["seconds"] < 8
+    container = before[1].removeprefix("docker://")
+    copied = output("docker", "exec", container, "/.devloop-tools/cat", "/www/size.txt")
+    assert copied.strip() == "7"
+    project.shows(project.inside("web"), "one")
+
+
+def process_of(project: Project) -> str:
+    """Return the process that serves, as the engine numbers it."""
+    container = project.identity()[1].removeprefix("docker://")
+    listed = [line.split(maxsplit=1) for line in output("docker", "top", container, "-o", "pid,args").splitlines()]
+    (found,) = [pid for pid, arguments in listed if arguments.startswith("/bin/httpd")] or [""]
+    return found
+
+
 def _error(url: str) -> str:
     try:
         return http(url)

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -11,7 +12,7 @@ import anyio.lowlevel
 from devloop.core import digests
 from devloop.errors import ToolError, UnreachableError
 from devloop.model import Digest, ImageRef
-from devloop.runtime.ports import BuildLog, BuildProgress, BuildRequest, BuildStep, ImageConfig
+from devloop.runtime.ports import BuildLog, BuildProgress, BuildRequest, BuildStep, ImageConfig, Way
 
 __all__ = ["FakeBuilder", "FakeDelivery", "content_on_disk"]
 
@@ -47,6 +48,7 @@ class FakeBuilder:
         self.tags: dict[str, Digest] = {}
         self.images: dict[Digest, ImageConfig] = {}
         self.used: set[Digest] = set()
+        self.without_shell: set[Digest] = set()
         self._content = content
         self._configuration = configuration or _configuration
         self.reachable = True
@@ -107,7 +109,16 @@ class FakeBuilder:
             self._tell()
         image = digests.of_value([content, dict(request.args), request.target, dict(request.labels), bases])
         self.images[image] = self._configuration(request)
+        if content.startswith("FROM scratch"):
+            self.without_shell.add(image)
         return image
+
+    async def is_apart(self, builder: str) -> bool:
+        await anyio.lowlevel.checkpoint()
+        return builder != "default"
+
+    async def publish(self, image: Digest, ref: ImageRef) -> None:
+        await self.tag(image, ref)
 
     async def tag(self, image: Digest, ref: ImageRef) -> None:
         await anyio.lowlevel.checkpoint()
@@ -126,6 +137,10 @@ class FakeBuilder:
         if image not in self.images:
             raise ToolError(f"the engine does not hold the image `{image}` any more")
         return self.images[image]
+
+    async def has_shell(self, image: Digest) -> bool:
+        await anyio.lowlevel.checkpoint()
+        return image in self.images and image not in self.without_shell
 
     async def prune(self, repository: str, keep: Collection[Digest]) -> int:
         await anyio.lowlevel.checkpoint()
@@ -154,6 +169,9 @@ class FakeBuilder:
 class FakeDelivery:
     """Delivers in no time, and remembers what.
 
+    Attributes:
+        registry: Where builders of their own push; None where all images come by the engine.
+
     Args:
         rename: The reference that manifests must use for one that was built; by default the same.
     """
@@ -161,8 +179,13 @@ class FakeDelivery:
     def __init__(self, rename: Callable[[ImageRef], ImageRef] = lambda ref: ref) -> None:
         self.delivered: list[ImageRef] = []
         self.failing: ToolError | None = None
+        self.registry: str | None = None
         self._rename = rename
         self._there: set[tuple[Digest, ImageRef]] = set()
+
+    async def way(self, repository: ImageRef) -> Way:
+        await anyio.lowlevel.checkpoint()
+        return Way() if self.registry is None else Way(pushed=replace(repository, domain=self.registry))
 
     async def deliver(self, image: Digest, ref: ImageRef, report: Callable[[str], None]) -> ImageRef:
         await anyio.lowlevel.checkpoint()

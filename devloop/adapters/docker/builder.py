@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 from devloop.adapters.docker.buildx import IMAGE_CONTEXT, Progress, build_arguments, find_buildx, known_progress
 from devloop.adapters.docker.engine import Engine, name_in_path, unreachable
 from devloop.adapters.docker.progress import BuildFailure, PlainReader, ProgressReader, RawJsonReader
+from devloop.adapters.docker.shell_probe import ShellProbe
 from devloop.core.delivery import EngineFacts, NodeFacts
 from devloop.core.reference import parse, same_repository
 from devloop.errors import ToolError
@@ -35,6 +36,7 @@ class DockerBuilder:
 
     def __init__(self, directory: str | None = None, engine: Engine | None = None) -> None:
         self.engine = engine or Engine()
+        self._shells = ShellProbe(self.engine)
         self._directory = directory
         self._buildx: tuple[str, ...] | None = None
         self._progress = Progress.JSON
@@ -88,6 +90,15 @@ class DockerBuilder:
             workdir=config.get("WorkingDir") or "/",
             user=config.get("User") or "",
         )
+
+    async def has_shell(self, image: Digest) -> bool:
+        """Return whether the image has `/bin/sh`.
+
+        Raises:
+            ToolError: The engine does not hold the image.
+            UnreachableError: It did not answer.
+        """
+        return await self._shells.has_shell(image)
 
     async def prune(self, repository: str, keep: Collection[Digest]) -> int:
         """Remove devloop's own tags (`dev-…`) of a repository but those of the images to keep; return how many.

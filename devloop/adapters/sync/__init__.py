@@ -12,6 +12,7 @@ from devloop.adapters.sync.channel import Channel, ClusterShell, Executor
 from devloop.adapters.sync.session import NotPermittedError, Session, SessionLostError
 from devloop.adapters.sync.transfer import transfer
 from devloop.core.container_scripts import NOT_RESTARTED, NOT_SUPERVISED, Lines, restart_script, run_script
+from devloop.core.supervisor import TOOLS
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, FileChange
 from devloop.runtime.ports import Access, ContainerLostError, ExecExit, ExecOutput
@@ -138,7 +139,7 @@ class ExecSyncer(AsyncContextManagerMixin):
         said: list[str] = []
         errors = Lines(said.append)
         archive = bytearray()
-        command = ("sh", "-c", _FETCH, "sh", folder or "/", name)
+        command = self._in_shell(target, _FETCH, "sh", folder or "/", name)
         async with self._cluster.exec(target, command) as stream:
             while True:
                 match await stream.receive():
@@ -178,7 +179,7 @@ class ExecSyncer(AsyncContextManagerMixin):
 
     async def _execute(self, target: ContainerTarget, script: Sequence[str], report: Callable[[str], None]) -> int:
         out, err = Lines(report), Lines(report)
-        async with self._cluster.exec(target, ("sh", "-c", *script), stdin=True) as stream:
+        async with self._cluster.exec(target, self._in_shell(target, *script), stdin=True) as stream:
             while True:
                 match await stream.receive():
                     case ExecOutput(data=data, stderr=stderr):
@@ -187,6 +188,12 @@ class ExecSyncer(AsyncContextManagerMixin):
                         out.end()
                         err.end()
                         return code
+
+    def _in_shell(self, target: ContainerTarget, script: str, *arguments: str) -> tuple[str, ...]:
+        """Return the command that runs a script: by the container's own shell, or by the one that its pod mounts."""
+        if self._channel(target).lacks_shell:
+            return (f"{TOOLS}/sh", "-c", f"PATH=$PATH:{TOOLS}; export PATH\n{script}", *arguments)
+        return ("sh", "-c", script, *arguments)
 
     def _channel(self, target: ContainerTarget) -> Channel:
         if target not in self._channels:

@@ -61,6 +61,10 @@ class ClusterShell:
             yield stream
 
 
+class _NoShellError(SyncRefusedError):
+    """The container has no shell of its own."""
+
+
 class _NoWay:
     """How a connection ended that was not even tried: this way does not lead to the container."""
 
@@ -91,6 +95,11 @@ class Channel:
     def way(self) -> Access:
         """The way that is tried or taken now."""
         return self._ways[0]
+
+    @property
+    def lacks_shell(self) -> bool:
+        """Whether it has turned out that the container has no shell of its own."""
+        return any(isinstance(each, _NoShellError) for each in self._refused)
 
     async def session(self) -> Session:
         """Return a live session, as soon as there is one.
@@ -226,11 +235,11 @@ class Channel:
             case ExecExit(code=code) if code == NO_ROOT:
                 return SyncRefusedError(f"{way.name} does not see the files of container `{self._name}`")
             case ExecExit(code=code):
-                return SyncRefusedError(self._no_shell) if code in _NO_SUCH_PROGRAM else None
+                return _NoShellError(self._no_shell) if code in _NO_SUCH_PROGRAM else None
             case ContainerLostError() | UnreachableError():
                 return None
             case _:
-                return SyncRefusedError(self._no_shell, tail=(ending.message,))
+                return _NoShellError(self._no_shell, tail=(ending.message,))
 
     @property
     def _no_shell(self) -> str:
