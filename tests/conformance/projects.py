@@ -460,7 +460,7 @@ PROJECTS: Final[dict[str, Project]] = {
         "FROM scratch AS one",
         "COPY . /w/",
         "FROM busybox",
-        "RUN --mount=from=one,source=/w/src/lib,target=/m md5sum /m/util.py > /o; cat /proc/sys/kernel/random/uuid > /u",
+        "RUN --mount=from=one,source=/w/src/lib,target=/m md5sum /m/*.py > /o; cat /proc/sys/kernel/random/uuid > /u",
     ),
     "a mount of one file": _file(
         "FROM busybox", "RUN --mount=source=a.txt,target=/m md5sum /m > /o; cat /proc/sys/kernel/random/uuid > /u"

@@ -1,5 +1,7 @@
 from pathlib import PurePosixPath
 
+import pytest
+
 from devloop.core.dockerfile import Destinations, Landing, build_facts, land, parse
 
 FILES = ("a.txt", "b.txt", "src/main.py", "src/lib/util.py", "docs/a.txt", "data.tar.gz")
@@ -181,3 +183,56 @@ def test_what_a_run_made_may_be_a_file_or_a_directory() -> None:
 
 def test_all_files_that_reach_the_image_are_listed() -> None:
     assert sorted(landing("FROM scratch", "COPY docs b.txt /d/").files()) == ["b.txt", "docs/a.txt"]
+
+
+# This engine has neither of the two: the cases are those of the reference and of the builder's own tests.
+_DEEP = (
+    "t/a/b/c/d/foo", "t/a/b/c/d/e/bay", "t/a/b2/c/d/e/bar", "t/a/b/c2/d/e/baz", "t/a/b/c2/d/e2/baz", "t/a/b/c/x",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "lands"),
+    [
+        ("t/a/b/c/d/foo", ["/o/t/a/b/c/d/foo"]),
+        ("t/a/b/c/d/fo*", ["/o/t/a/b/c/d/foo"]),
+        ("/t/a/b/./c/d", ["/o/c/d/e/bay", "/o/c/d/foo"]),
+        ("/t/a/b/c/d/.", ["/o/t/a/b/c/d/e/bay", "/o/t/a/b/c/d/foo"]),
+        ("./t/a/b/c/d", ["/o/t/a/b/c/d/e/bay", "/o/t/a/b/c/d/foo"]),
+        ("/t/a/./b/./c", ["/o/b/c/d/e/bay", "/o/b/c/d/foo", "/o/b/c/x"]),
+        ("/t/a/./*/c", ["/o/b/c/d/e/bay", "/o/b/c/d/foo", "/o/b/c/x", "/o/b2/c/d/e/bar"]),
+        ("/t/a/b*/./c/**/e", ["/o/c/d/e/bar", "/o/c/d/e/bay"]),
+        ("/t/a/b/c*/./d/**/baz", ["/o/d/e/baz", "/o/d/e2/baz"]),
+        ("../t/./a/b2", ["/o/a/b2/c/d/e/bar"]),
+        ("./nothing/./x", []),
+    ],
+)
+def test_parents_are_kept_as_the_reference_has_it(source: str, lands: list[str]) -> None:
+    found = landing("FROM scratch", f"COPY --parents {source} /o/", files=_DEEP)
+    assert sorted(path for each in _DEEP for path in found.of(each).paths) == lands
+
+
+_MEDIA = ("d1/1.png", "d1/2.txt", "d1/3.jpeg", "d2/1.pdf", "d2/2.jpeg", "d3/1.mp3", "d3/2.mpeg", "d3/in/3.mp3")
+
+
+@pytest.mark.parametrize(
+    ("instruction", "lands"),
+    [
+        (
+            "COPY --exclude=*/*.png --exclude=*/*.jpeg . /o",
+            ["d1/2.txt", "d2/1.pdf", "d3/1.mp3", "d3/2.mpeg", "d3/in/3.mp3"],
+        ),
+        ("ADD --exclude=*.mp3 d3/ /o/", ["2.mpeg", "in/3.mp3"]),
+        ("ADD --exclude=**/*.mp3 d3/ /o/", ["2.mpeg"]),
+        ("COPY --exclude=*.png --exclude=*.jp* --exclude=2.* d* /o/", ["1.mp3", "1.pdf", "in/3.mp3"]),
+        ("ADD --exclude=* d* /o", []),
+        (
+            "COPY --exclude=d3 --exclude=!d3/in . /o",
+            ["d1/1.png", "d1/2.txt", "d1/3.jpeg", "d2/1.pdf", "d2/2.jpeg", "d3/in/3.mp3"],
+        ),
+        ("COPY --parents --exclude=**/1.* d1 d3 /o", ["d1/2.txt", "d1/3.jpeg", "d3/2.mpeg", "d3/in/3.mp3"]),
+    ],
+)
+def test_excluded_files_are_left_out_as_the_reference_has_it(instruction: str, lands: list[str]) -> None:
+    found = landing("FROM scratch", instruction, files=_MEDIA)
+    assert sorted(path for each in _MEDIA for path in found.of(each).paths) == [f"/o/{path}" for path in lands]
