@@ -14,6 +14,7 @@ from types import CodeType
 from typing import Any
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
 import devloop
@@ -151,7 +152,9 @@ def printed_by(command: Command, folder: Path) -> str:
 
 def understand(arguments: list[str]) -> None:
     """Fail unless devloop knows these arguments; `--help` keeps it from acting on them."""
-    done = CliRunner().invoke(app, [*arguments[:1], "--help", *arguments[1:]])
+    known: Any = typer.main.get_group(app).commands.get(arguments[0])
+    words = 2 if hasattr(known, "commands") else 1  # `devloop cluster start`
+    done = CliRunner().invoke(app, [*arguments[:words], "--help", *arguments[words:]])
     assert done.exit_code == 0, f"devloop {shlex.join(arguments)}\n{done.output}"
 
 
