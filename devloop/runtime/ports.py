@@ -290,6 +290,9 @@ class Builder(Protocol):
     async def configuration(self, image: Digest) -> ImageConfig:
         """Return what the image runs when nothing else is said."""
 
+    async def has_shell(self, image: Digest) -> bool:
+        """Return whether the image has `/bin/sh`."""
+
     async def prune(self, repository: str, keep: Collection[Digest]) -> int:
         """Remove devloop's own tags (`dev-…`) of a repository but those of the images to keep; return how many.
 
@@ -312,9 +315,6 @@ class Delivery(Protocol):
 
 
 # --- the cluster ---------------------------------------------------------------------------------------------
-    async def has_shell(self, image: Digest) -> bool:
-        """Return whether the image has `/bin/sh`."""
-
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
