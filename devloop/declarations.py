@@ -63,6 +63,8 @@ class ProjectSpec:
         namespace: The Kubernetes namespace; None for the context's own.
         contexts: Names (or patterns with `*`) of contexts that may be deployed to though they are not local.
         registry: Where images are pushed for the cluster to pull.
+        builder: The buildx builder of images that name none; None for the current one.
+        cache: Where builds keep their cache, as `core.build_cache` reads it.
         images: Further places where manifests name images, for all services.
         helper: The image of the containers that stand beside those without a shell.
         where: The place of the call.
@@ -72,6 +74,8 @@ class ProjectSpec:
     namespace: str | None = None
     contexts: tuple[str, ...] = ()
     registry: str | None = None
+    builder: str | None = None
+    cache: tuple[str, ...] = ()
     images: tuple[ImagePath, ...] = ()
     helper: str = "busybox:musl"
     where: Where | None = None

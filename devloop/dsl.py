@@ -417,6 +417,7 @@ def image(
     platforms: str | Sequence[str] = (),
     cache_from: str | Sequence[str] = (),
     cache_to: str | Sequence[str] = (),
+    builder: str | None = None,
     inputs: str | Sequence[str] | None = None,
 ) -> Callable[[Callable[P, BuildArguments]], DeclaredImage[P, BuildArguments]]: ...
 def image(
@@ -434,6 +435,7 @@ def image(
     platforms: str | Sequence[str] = (),
     cache_from: str | Sequence[str] = (),
     cache_to: str | Sequence[str] = (),
+    builder: str | None = None,
     inputs: str | Sequence[str] | None = None,
 ) -> Any:
     """Declare an image; the function returns build arguments (name to value), or nothing.
@@ -449,9 +451,10 @@ def image(
         contexts: Further named build contexts: a folder, or `docker-image://…`.
         secrets: Build secrets, for example `id=npm,src=.npmrc`.
         ssh: SSH agents to lend to the build, for example `default`.
-        platforms: Platforms to build for, for example `linux/arm64`.
+        platforms: Platforms to build for, for example `linux/arm64`; `nodes` means those of the cluster's nodes.
         cache_from: Where to import build cache from, as buildx takes it.
         cache_to: Where to export build cache to, as buildx takes it.
+        builder: The buildx builder that builds it; left out, the project's, else the current one.
         inputs: Patterns of the files that a custom builder reads. The function is then not asked for build arguments
             but *builds*: it runs commands (`sh`) and leaves the image under the reference in its argument `ref`.
     """
@@ -469,6 +472,7 @@ def image(
         platforms=_texts(platforms),
         cache_from=_texts(cache_from),
         cache_to=_texts(cache_to),
+        builder=builder,
         inputs=None if inputs is None else _texts(inputs),
     )
     return lambda function: _declare(DeclaredImage, Kind.IMAGE, function, name, spec)
@@ -642,6 +646,8 @@ def project(
     namespace: str | None = None,
     contexts: str | Sequence[str] = (),
     registry: str | None = None,
+    builder: str | None = None,
+    cache: str | Sequence[str] = (),
     images: ImagePaths | None = None,
     helper: str = "busybox:musl",
 ) -> None:
@@ -653,6 +659,11 @@ def project(
             `DEVLOOP_USER` says), as far as a namespace can hold it. Left out, the context's own.
         contexts: Contexts that may be deployed to though they are not local; `*` stands for any text.
         registry: Where images are pushed for the cluster to pull, for example `registry.example.com/team`.
+        builder: The buildx builder of images that name none; left out, the current one. One with a BuildKit of its own
+            pushes to the registry by itself.
+        cache: Where builds keep their cache: `type=registry,ref=registry.example.com/cache/{image}`,
+            `type=s3,region=…,bucket=…`, `type=gha`, `type=local,path=…`. It is taken from there and left there, unless
+            the engine's own builder builds: that one only takes.
         images: Where objects of a kind name images, as for `@service`; for the objects of all services that have such.
         helper: An image with `sh` and the usual small tools, for the containers by which files are synced into others
             that have none.
@@ -665,6 +676,8 @@ def project(
                 namespace=namespace,
                 contexts=_texts(contexts),
                 registry=registry,
+                builder=builder,
+                cache=_texts(cache),
                 images=_image_paths(images, required=False),
                 helper=helper,
                 where=_caller(),

@@ -6,7 +6,7 @@ Plain frozen values without behaviour beyond their text form. Nothing here reads
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NewType
+from typing import Any, Final, NewType
 
 __all__ = [
     "CheckSpec",
@@ -114,6 +114,10 @@ class ObjectKey:
 # --- what a node says about itself -------------------------------------------------------------------------
 
 
+NODES: Final = "nodes"
+"""Among an image's platforms: those of the cluster's nodes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSpec:
     """What `@image` was given.
@@ -127,9 +131,10 @@ class ImageSpec:
         contexts: Further named build contexts, name to directory or `docker-image://…`.
         secrets: As `docker buildx build --secret` takes them, for example `id=npm,src=.npmrc`.
         ssh: As `docker buildx build --ssh` takes them, for example `default`.
-        platforms: For example `linux/amd64`; empty for the builder's own.
+        platforms: For example `linux/amd64`; `nodes` for those of the cluster's nodes; empty for the builder's own.
         cache_from: As `docker buildx build --cache-from` takes them.
         cache_to: As `docker buildx build --cache-to` takes them.
+        builder: The buildx builder; None for the project's, else for the current one.
         inputs: For a custom builder, patterns of the files it reads; None for a Dockerfile build.
     """
 
@@ -144,6 +149,7 @@ class ImageSpec:
     platforms: Sequence[str] = ()
     cache_from: Sequence[str] = ()
     cache_to: Sequence[str] = ()
+    builder: str | None = None
     inputs: Sequence[str] | None = None
 
 

@@ -1,6 +1,7 @@
 """The delivery of a session: how images reach the cluster is found out when the first one has to."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import anyio
@@ -13,16 +14,19 @@ from devloop.core.delivery import (
     DeliveryPlan,
     LoadImages,
     NodeFacts,
+    PushImages,
     RegistryFacts,
     SharedEngine,
     announced_registry,
     choose,
     named_registry,
     node_facts,
+    platforms_of,
+    seen_from_here,
 )
 from devloop.core.targets import Target
 from devloop.model import Digest, Document, ImageRef
-from devloop.runtime.ports import Cluster, Delivery
+from devloop.runtime.ports import Cluster, Delivery, Way
 
 __all__ = ["LateDelivery", "delivery_to"]
 
@@ -65,6 +69,12 @@ class LateDelivery:
         self._lock = anyio.Lock()
         self._chosen: Delivery | None = None
         self._way: DeliveryPlan | None = None
+        self._platforms: tuple[str, ...] = ()
+
+    async def way(self, repository: ImageRef) -> Way:
+        """Return how images of a repository reach the cluster, and for what platforms they are."""
+        found = await (await self._delivery()).way(repository)
+        return replace(found, platforms=self._platforms)
 
     async def deliver(self, image: Digest, ref: ImageRef, report: Callable[[str], None]) -> ImageRef:
         """Make the image available to every node; return the reference that manifests must use.
@@ -78,7 +88,10 @@ class LateDelivery:
 
     async def has(self, image: Digest, ref: ImageRef) -> bool:
         """Return whether the cluster already can get the image."""
-        return await (await self._delivery()).has(image, ref)
+        found = await (await self._delivery()).has(image, ref)
+        if found and isinstance(self._way, PushImages):
+            self._builder.remember(image, seen_from_here(self._way.registry, ref))
+        return found
 
     async def _delivery(self) -> Delivery:
         async with self._lock:
@@ -111,7 +124,9 @@ class LateDelivery:
         return tuple(node_facts(each) for each in await self._cluster.nodes())
 
     async def _choose(self, nodes: Sequence[NodeFacts] | None = None) -> Delivery:
-        self._way = await self._plan(await self._nodes() if nodes is None else nodes)
+        nodes = await self._nodes() if nodes is None else nodes
+        self._platforms = platforms_of(nodes)
+        self._way = await self._plan(nodes)
         environment = dict(self._builder.engine.endpoint.environment)
         self._chosen = delivery_for(self._way, self._builder, environment)
         return self._chosen

@@ -263,6 +263,8 @@ class Session(AsyncContextManagerMixin):
             patience=options.timeout if options.mode.once else 0.0,
             persistent=not options.mode.once,
             helper=loaded.project.helper,
+            buildx=loaded.project.builder,
+            cache=loaded.project.cache,
             no_cache=options.no_cache,
             pull=options.pull,
         )

@@ -30,7 +30,9 @@ __all__ = [
     "choose",
     "named_registry",
     "node_facts",
+    "platforms_of",
     "pulled_from",
+    "pushed_by_builders",
     "pushed_to",
     "seen_from_here",
 ]
@@ -185,6 +187,27 @@ class PushImages:
 
 
 DeliveryPlan = SharedEngine | LoadImages | PushImages
+
+
+def pushed_by_builders(plan: DeliveryPlan, ref: ImageRef) -> tuple[ImageRef, ImageRef] | None:
+    """Return where a builder of its own pushes images, and what the nodes call that; None where it must not.
+
+    A registry that the cluster announces is on the developer's machine, where no other builder reaches it.
+    """
+    if not isinstance(plan, PushImages) or (plan.registry is not None and not plan.registry.named):
+        return None
+    there, called = pushed_to(plan.registry, ref), pulled_from(plan.registry, ref)
+    return None if there is None or called is None else (there, called)
+
+
+def platforms_of(nodes: Sequence[NodeFacts]) -> tuple[str, ...]:
+    """Return the platforms of nodes, as builders name them, in a fixed order."""
+    found = {
+        f"{system}/{machine}"
+        for node in nodes
+        if (system := node.labels.get("kubernetes.io/os")) and (machine := node.labels.get("kubernetes.io/arch"))
+    }
+    return tuple(sorted(found))
 
 
 def choose(

@@ -3,14 +3,15 @@
 from dataclasses import replace
 from typing import Final
 
+from devloop.core.build_cache import cache_options
 from devloop.core.graph import Graph, ImageDetail, Node
 from devloop.core.runs import Make, Run
 from devloop.core.trace import Result
 from devloop.errors import InputError
 from devloop.events import RunOutput, RunProgressed
-from devloop.model import Digest, ImageSpec
+from devloop.model import NODES, Digest, ImageRef, ImageSpec
 from devloop.runtime import images
-from devloop.runtime.ports import BuildLog, BuildProgress, BuildRequest, BuildStep
+from devloop.runtime.ports import BuildLog, BuildProgress, BuildRequest, BuildStep, Way
 from devloop.runtime.render import PLACEHOLDER_TAG, in_folder
 from devloop.runtime.tasks import call_in_thread
 from devloop.runtime.tools import Done, Tools, handles
@@ -45,29 +46,52 @@ async def build(run: Run, node: Node, graph: Graph, tools: Tools, before: Result
     if detail.dockerfile is None:
         image = await _custom(run, node, graph, tools, detail)
     else:
-        request = _request(node, graph, tools, run.work, detail)
+        way = Way() if tools.delivery is None else await tools.delivery.way(detail.repository)
+        request = await _request(node, graph, tools, run.work, detail, way)
         image = await tools.builder.build(request, _Reporter(run, node, tools))
+        if request.push is not None:
+            return await _published(image, way, before, tools)
     local = replace(detail.repository, tag=tag_of(image))
     await tools.builder.tag(image, local)
     used = local
     if tools.delivery is not None:
         used = await tools.delivery.deliver(image, local, lambda text: _progress(run, node, tools, text))
-    changed = before is None or before.digest != image or before.ref != str(used)
-    if changed:
+    done = _done(image, used, before)
+    if done.changed:
         keep = {image} if before is None else {image, before.digest}
         await tools.builder.prune(detail.repository.repository, keep)
+    return done
+
+
+async def _published(image: Digest, way: Way, before: Result | None, tools: Tools) -> Done:
+    """Name an image that its builder pushed; it is where the cluster finds it, and the engine never had it."""
+    assert way.pushed is not None
+    tag = tag_of(image)
+    await tools.builder.publish(image, replace(way.pushed, tag=tag))
+    return _done(image, replace(way.pulled or way.pushed, tag=tag), before)
+
+
+def _done(image: Digest, used: ImageRef, before: Result | None) -> Done:
+    changed = before is None or before.digest != image or before.ref != str(used)
     summary = str(used) if changed else f"unchanged, still {used}"
     return Done(result=Result(digest=image, ref=str(used)), summary=summary, changed=changed)
 
 
-def _request(node: Node, graph: Graph, tools: Tools, work: Make, detail: ImageDetail) -> BuildRequest:
+async def _request(node: Node, graph: Graph, tools: Tools, work: Make, detail: ImageDetail, way: Way) -> BuildRequest:
     spec = node.declaration.spec
     assert isinstance(spec, ImageSpec)
     args = images.build_arguments(node.declaration, handles(node, graph, work.results), root=str(tools.root))
+    builder = spec.builder or tools.buildx
+    apart = builder is not None and await tools.builder.is_apart(builder)
     contexts = {name: _context(node, tools, value) for name, value in spec.contexts.items()}
     for text, base in detail.bases.items():
+        ref = work.results[base].ref
         if PLACEHOLDER_TAG not in text:  # otherwise a build argument names it, and already by its real reference
-            contexts[text] = f"docker-image://{work.results[base].ref}"
+            contexts[text] = f"docker-image://{ref}"
+        elif apart:
+            contexts[ref] = f"docker-image://{ref}"
+    cached = [cache_options(text, node.id.name) for text in tools.cache]
+    exported = [each.exported for each in cached] if apart else []
     return BuildRequest(
         name=node.id.name,
         context=str(tools.root / detail.context),
@@ -78,12 +102,20 @@ def _request(node: Node, graph: Graph, tools: Tools, work: Make, detail: ImageDe
         labels={_LABEL: node.id.name},
         secrets=spec.secrets,
         ssh=spec.ssh,
-        platforms=spec.platforms,
-        cache_from=spec.cache_from,
-        cache_to=spec.cache_to,
+        platforms=_platforms(spec, way),
+        cache_from=(*spec.cache_from, *(each.imported for each in cached)),
+        cache_to=(*spec.cache_to, *exported),
         no_cache=tools.no_cache,
         pull=tools.pull,
+        builder=builder,
+        push=way.pushed.repository if apart and way.pushed is not None else None,
     )
+
+
+def _platforms(spec: ImageSpec, way: Way) -> tuple[str, ...]:
+    """Return the platforms to build for; those of nodes that nobody may list are the builder's business."""
+    found = [each for said in spec.platforms for each in (way.platforms if said == NODES else (said,))]
+    return tuple(dict.fromkeys(found))
 
 
 def _context(node: Node, tools: Tools, value: str) -> str:

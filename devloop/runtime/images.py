@@ -14,7 +14,7 @@ from devloop.core.reference import same_name
 from devloop.core.syncing import patterns
 from devloop.declarations import Declaration
 from devloop.errors import InputError, Where
-from devloop.model import Digest, ImageRef, ImageSpec, RelPath
+from devloop.model import NODES, Digest, ImageRef, ImageSpec, RelPath
 from devloop.runtime.looks import Looks, archives, links
 from devloop.runtime.render import Read, all_in_folder, in_folder
 from devloop.runtime.user_code import call
@@ -174,7 +174,7 @@ def _facts(
             build_args=args,
             contexts=tuple(spec.contexts),
             bases=known,
-            platform=spec.platforms[0] if spec.platforms else platform,
+            platform=next((each for each in spec.platforms if each != NODES), platform),
             build_platform=platform,
         )
         # What a base image hands on may be an instruction that names others.

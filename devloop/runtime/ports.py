@@ -58,6 +58,7 @@ __all__ = [
     "Syncer",
     "Tailer",
     "Watcher",
+    "Way",
 ]
 
 
@@ -210,6 +211,8 @@ class BuildRequest:
         labels: Labels put on the image.
         no_cache: Whether to build from nothing.
         pull: Whether to ask the registry for newer base images.
+        builder: The buildx builder; None for the current one.
+        push: The repository that the builder pushes the image to by its digest, instead of loading it.
     """
 
     name: str
@@ -226,6 +229,8 @@ class BuildRequest:
     cache_to: Sequence[str] = ()
     no_cache: bool = False
     pull: bool = False
+    builder: str | None = None
+    push: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,9 +281,26 @@ class Builder(Protocol):
     async def build(self, request: BuildRequest, report: Callable[[BuildProgress], None]) -> Digest:
         """Build and load the image; return its ID. Cancelling ends all of the build's processes first.
 
+        An image that the builder pushes itself is not loaded; what is returned is then its digest in the registry.
+
         Raises:
             ToolError: The build failed; `tail` ends with the failing step's output.
+            InputError: There is no such builder.
             UnreachableError: There is no engine.
+        """
+
+    async def is_apart(self, builder: str) -> bool:
+        """Return whether the builder is another than the engine's own.
+
+        Raises:
+            InputError: There is no such builder.
+        """
+
+    async def publish(self, image: Digest, ref: ImageRef) -> None:
+        """Name an image in its registry that a builder pushed there.
+
+        Raises:
+            ToolError: The registry refuses it.
         """
 
     async def tag(self, image: Digest, ref: ImageRef) -> None:
@@ -300,8 +322,26 @@ class Builder(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How the images of a repository reach the cluster.
+
+    Attributes:
+        pushed: Where a builder of its own pushes them; None where they must come by the engine.
+        pulled: What the nodes call that.
+        platforms: Those of the cluster's nodes; empty where they are not known.
+    """
+
+    pushed: ImageRef | None = None
+    pulled: ImageRef | None = None
+    platforms: tuple[str, ...] = ()
+
+
 class Delivery(Protocol):
     """Brings a built image to where the cluster takes its images from."""
+
+    async def way(self, repository: ImageRef) -> Way:
+        """Return how images of a repository reach the cluster."""
 
     async def deliver(self, image: Digest, ref: ImageRef, report: Callable[[str], None]) -> ImageRef:
         """Make the image available to every node; return the reference that manifests must use.

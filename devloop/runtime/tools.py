@@ -33,6 +33,8 @@ class Tools:
         patience: Seconds that a failing rollout may take to mend itself.
         persistent: Whether to go on trying while the engine or the cluster cannot be reached.
         helper: The image with a static busybox, for containers that have no shell.
+        buildx: The buildx builder of images that name none; None for the current one.
+        cache: Where builds keep their cache, as the project says it.
         no_cache: Whether to build from nothing.
         pull: Whether to ask registries for newer base images.
     """
@@ -48,6 +50,8 @@ class Tools:
     patience: float = 0.0
     persistent: bool = True
     helper: str = ""
+    buildx: str | None = None
+    cache: tuple[str, ...] = ()
     no_cache: bool = False
     pull: bool = False
 

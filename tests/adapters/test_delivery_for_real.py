@@ -2,12 +2,7 @@
 
 import hashlib
 import json
-import re
-import threading
-import uuid
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
 
 import pytest
 
@@ -16,88 +11,16 @@ from devloop.adapters.docker import DockerBuilder
 from devloop.core.delivery import PushImages, RegistryFacts, SharedEngine, choose, node_facts
 from devloop.core.reference import parse
 from devloop.model import Digest
+from tests.fakes.registry import Registry, serving
 from tests.outside import Cluster, output
 
 pytestmark = pytest.mark.anyio
 
 
-class Registry(BaseHTTPRequestHandler):
-    """As much of the distribution API as `docker push` and `docker buildx imagetools inspect` use."""
-
-    protocol_version = "HTTP/1.1"
-    port: ClassVar[int]
-    blobs: ClassVar[dict[str, bytes]]
-    manifests: ClassVar[dict[str, tuple[str, bytes]]]
-
-    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content_Length": str(len(body)), **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        data = b""
-        while size := int(self.rfile.readline(), 16):
-            data += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return data
-
-    def do_GET(self) -> None:
-        if found := re.search(r"/manifests/(.+)$", self.path):
-            kind, body = self.manifests.get(found[1], ("", b""))
-            digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-            self.answer(200 if body else 404, body, Content_Type=kind, Docker_Content_Digest=digest)
-        elif found := re.search(r"/blobs/(sha256:.+)$", self.path):
-            body = self.blobs.get(found[1], b"")
-            self.answer(200 if body else 404, body, Docker_Content_Digest=found[1])
-        else:
-            self.answer(200, b"{}")
-
-    do_HEAD = do_GET  # noqa: N815 - the base class looks for it
-
-    def do_POST(self) -> None:
-        self.body()
-        self.answer(202, Location=f"{self.path}{uuid.uuid4()}")
-
-    def do_PATCH(self) -> None:
-        self.blobs[self.path.partition("?")[0]] = data = self.body()
-        self.answer(202, Location=self.path, Range=f"0-{len(data) - 1}")
-
-    def do_PUT(self) -> None:
-        body = self.body()
-        if found := re.search(r"/manifests/(.+)$", self.path):
-            digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-            for name in (found[1], digest):
-                self.manifests[name] = (self.headers["Content-Type"], body)
-        else:
-            upload, _, digest = self.path.partition("?digest=")
-            digest = digest.replace("%3A", ":")
-            self.blobs[digest] = self.blobs.pop(upload, b"") + body
-        self.answer(201, Docker_Content_Digest=digest)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
-
 @pytest.fixture
 def registry() -> Iterator[type[Registry]]:
-    class Own(Registry):
-        blobs: ClassVar[dict[str, bytes]] = {}
-        manifests: ClassVar[dict[str, tuple[str, bytes]]] = {}
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Own)
-    Own.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield Own
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving() as found:
+        yield found
 
 
 @pytest.mark.docker
@@ -120,6 +43,28 @@ async def test_a_pushed_image_is_in_the_registry(registry: type[Registry], image
             output("docker", "image", "rm", str(there))
     _, manifest = registry.manifests["dev-1"]
     assert Digest(json.loads(manifest)["config"]["digest"]) == image
+
+
+@pytest.mark.docker
+async def test_what_was_pushed_by_its_digest_is_named_without_a_layer_travelling(
+    registry: type[Registry], images: str
+) -> None:
+    pushed = f"127.0.0.1:{registry.port}/{images}"
+    output("docker", "tag", "busybox", f"{pushed}:first")
+    try:
+        output("docker", "push", f"{pushed}:first")
+        _, manifest = registry.manifests["first"]
+        digest = Digest(f"sha256:{hashlib.sha256(manifest).hexdigest()}")
+        brought = len(registry.uploads)
+        async with DockerBuilder() as builder:
+            await builder.publish(digest, parse(f"{pushed}:dev-1"))
+            config = await builder.configuration(digest)
+        named = registry.manifests["dev-1"][1]
+        assert named == manifest or digest in named.decode()  # older ones of buildx put an index around it
+        assert len(registry.uploads) == brought
+        assert config.command == ("sh",)
+    finally:
+        output("docker", "image", "rm", "--force", f"{pushed}:first")
 
 
 @pytest.mark.cluster

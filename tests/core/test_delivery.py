@@ -16,7 +16,9 @@ from devloop.core.delivery import (
     choose,
     named_registry,
     node_facts,
+    platforms_of,
     pulled_from,
+    pushed_by_builders,
     pushed_to,
     seen_from_here,
 )
@@ -264,3 +266,33 @@ def test_a_nodes_facts_are_read_from_the_object() -> None:
 
 def test_a_node_that_says_nothing_has_no_facts() -> None:
     assert node_facts({"metadata": {"name": "n"}}) == NodeFacts(name="n")
+
+
+# --- builders of their own ---
+
+
+def test_a_builder_of_its_own_pushes_to_the_registry_that_the_project_names() -> None:
+    plan = PushImages(registry=NAMED, reason="a test")
+    there = parse("registry.example.com/team/api")
+    assert pushed_by_builders(plan, parse("api")) == (there, there)
+
+
+def test_without_a_named_registry_it_pushes_where_the_images_own_name_says() -> None:
+    plan = PushImages(registry=None, reason="a test")
+    there = parse("ghcr.io/team/api")
+    assert pushed_by_builders(plan, there) == (there, there)
+    assert pushed_by_builders(plan, parse("api")) is None
+
+
+def test_a_registry_on_the_developers_machine_is_out_of_its_reach() -> None:
+    assert pushed_by_builders(PushImages(registry=ANNOUNCED, reason="a test"), parse("api")) is None
+
+
+def test_what_is_shared_or_loaded_comes_by_the_engine() -> None:
+    assert pushed_by_builders(SharedEngine(reason="a test"), parse("ghcr.io/team/api")) is None
+
+
+def test_the_platforms_of_a_mixed_cluster_are_those_of_its_nodes() -> None:
+    labels = [{"kubernetes.io/os": "linux", "kubernetes.io/arch": machine} for machine in ("arm64", "amd64", "arm64")]
+    nodes = [replace(node(), labels=each) for each in (*labels, {})]
+    assert platforms_of(nodes) == ("linux/amd64", "linux/arm64")

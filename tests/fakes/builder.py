@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -11,7 +12,7 @@ import anyio.lowlevel
 from devloop.core import digests
 from devloop.errors import ToolError, UnreachableError
 from devloop.model import Digest, ImageRef
-from devloop.runtime.ports import BuildLog, BuildProgress, BuildRequest, BuildStep, ImageConfig
+from devloop.runtime.ports import BuildLog, BuildProgress, BuildRequest, BuildStep, ImageConfig, Way
 
 __all__ = ["FakeBuilder", "FakeDelivery", "content_on_disk"]
 
@@ -112,6 +113,13 @@ class FakeBuilder:
             self.without_shell.add(image)
         return image
 
+    async def is_apart(self, builder: str) -> bool:
+        await anyio.lowlevel.checkpoint()
+        return builder != "default"
+
+    async def publish(self, image: Digest, ref: ImageRef) -> None:
+        await self.tag(image, ref)
+
     async def tag(self, image: Digest, ref: ImageRef) -> None:
         await anyio.lowlevel.checkpoint()
         if image not in self.images:
@@ -161,6 +169,10 @@ class FakeBuilder:
 class FakeDelivery:
     """Delivers in no time, and remembers what.
 
+    Attributes:
+        registry: Where builders of their own push; None where all images come by the engine.
+        platforms: Those of the nodes.
+
     Args:
         rename: The reference that manifests must use for one that was built; by default the same.
     """
@@ -168,8 +180,15 @@ class FakeDelivery:
     def __init__(self, rename: Callable[[ImageRef], ImageRef] = lambda ref: ref) -> None:
         self.delivered: list[ImageRef] = []
         self.failing: ToolError | None = None
+        self.registry: str | None = None
+        self.platforms: tuple[str, ...] = ()
         self._rename = rename
         self._there: set[tuple[Digest, ImageRef]] = set()
+
+    async def way(self, repository: ImageRef) -> Way:
+        await anyio.lowlevel.checkpoint()
+        pushed = None if self.registry is None else replace(repository, domain=self.registry)
+        return Way(pushed=pushed, pulled=pushed, platforms=self.platforms)
 
     async def deliver(self, image: Digest, ref: ImageRef, report: Callable[[str], None]) -> ImageRef:
         await anyio.lowlevel.checkpoint()

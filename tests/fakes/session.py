@@ -116,6 +116,7 @@ class FakeSession:
     """A session on fakes; those stay from one run to the next.
 
     Attributes:
+        project: What `project` was given, as far as builds look at it.
         inert: Where the files lie that the Dockerfile copies and that do not reach its last stage.
 
     Args:
@@ -140,6 +141,7 @@ class FakeSession:
         self.tailer = FakeTailer(lambda _: None)
         self.mode = mode or Mode()
         self.settings = dict(settings or {})
+        self.project = ProjectSpec()
         self.events: list[Event] = []
         self._loop: Loop | None = None
         self._happened = anyio.Event()
@@ -229,6 +231,8 @@ class FakeSession:
             cluster=self.cluster,
             syncer=self.syncer if self.mode.sync else None,
             persistent=not self.mode.once,
+            buildx=self.project.builder,
+            cache=self.project.cache,
         )
         around = Surroundings(
             project="project",

@@ -11,7 +11,7 @@ from devloop.adapters.delivery.loading import Load
 from devloop.adapters.delivery.pushing import Push
 from devloop.core.delivery import DeliveryPlan, LoadImages, PushImages, SharedEngine
 from devloop.model import Digest, ImageRef
-from devloop.runtime.ports import Builder, Delivery
+from devloop.runtime.ports import Builder, Delivery, Way
 
 __all__ = ["delivery_for"]
 
@@ -40,6 +40,10 @@ class _Shared:
 
     def __init__(self, builder: Builder) -> None:
         self._builder = builder
+
+    async def way(self, repository: ImageRef) -> Way:  # noqa: ARG002
+        """Return how images of a repository reach the cluster: they are there."""
+        return Way()
 
     async def deliver(self, image: Digest, ref: ImageRef, report: Callable[[str], None]) -> ImageRef:  # noqa: ARG002
         """Return the reference as it is: an image that was built is there."""

@@ -9,6 +9,7 @@ import anyio
 
 from devloop.errors import ToolError
 from devloop.model import Digest, ImageRef
+from devloop.runtime.ports import Way
 from devloop.runtime.processes import Captured, capture, run_lines
 
 __all__ = ["Once"]
@@ -45,6 +46,10 @@ class Once(ABC):
         if self._there.get(ref) != image and await self._is_there(ref):
             self._there[ref] = image
         return self._there.get(ref) == image
+
+    async def way(self, repository: ImageRef) -> Way:  # noqa: ARG002
+        """Return how images of a repository reach the cluster: by the engine."""
+        return Way()
 
     @abstractmethod
     def _reference(self, ref: ImageRef) -> ImageRef:

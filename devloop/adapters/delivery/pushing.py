@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 
 from devloop.adapters.delivery.once import Once
-from devloop.core.delivery import PushImages, pulled_from, pushed_to, seen_from_here
+from devloop.core.delivery import PushImages, pulled_from, pushed_by_builders, pushed_to, seen_from_here
 from devloop.errors import ToolError
 from devloop.model import Digest, ImageRef
-from devloop.runtime.ports import Builder
+from devloop.runtime.ports import Builder, Way
 
 __all__ = ["Push"]
 
@@ -24,6 +24,11 @@ class Push(Once):
         super().__init__(environment)
         self._plan = plan
         self._builder = builder
+
+    async def way(self, repository: ImageRef) -> Way:
+        """Return where a builder of its own pushes images of a repository, and what the nodes call that."""
+        found = pushed_by_builders(self._plan, repository)
+        return Way() if found is None else Way(pushed=found[0], pulled=found[1])
 
     def _reference(self, ref: ImageRef) -> ImageRef:
         there = pulled_from(self._plan.registry, ref)

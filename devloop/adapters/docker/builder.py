@@ -5,10 +5,12 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from devloop.adapters.docker.builders import Builders, Layouts, name_pushed
 from devloop.adapters.docker.buildx import IMAGE_CONTEXT, Progress, build_arguments, find_buildx, known_progress
 from devloop.adapters.docker.engine import Engine, name_in_path, unreachable
 from devloop.adapters.docker.progress import BuildFailure, PlainReader, ProgressReader, RawJsonReader
@@ -40,6 +42,9 @@ class DockerBuilder:
         self._directory = directory
         self._buildx: tuple[str, ...] | None = None
         self._progress = Progress.JSON
+        self._builders: Builders | None = None
+        self._layouts = Layouts(self.engine, dict(self.engine.endpoint.environment))
+        self._pushed: dict[Digest, str] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -47,15 +52,21 @@ class DockerBuilder:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._layouts.close()
         await self.engine.aclose()
 
     async def build(self, request: BuildRequest, report: Callable[[BuildProgress], None]) -> Digest:
         """Build and load the image; return its ID. Cancelling ends all of the build's processes first.
 
+        An image that the builder pushes itself is not loaded; what is returned is then its digest in the registry.
+
         Raises:
             ToolError: The build failed; `tail` ends with the failing step's output.
+            InputError: There is no such builder.
             UnreachableError: There is no engine.
         """
+        if request.builder is not None and await self.is_apart(request.builder):
+            request = replace(request, contexts=await self._layouts.contexts(request.contexts))
         with tempfile.TemporaryDirectory(prefix="devloop-build-") as folder:
             metadata = Path(folder) / "metadata.json"
             reader, code = await self._run(request, metadata, report)
@@ -69,6 +80,28 @@ class DockerBuilder:
         """Name an image that the engine holds."""
         await self.engine.post(f"/images/{name_in_path(image)}/tag", repo=ref.repository, tag=ref.tag or "latest")
 
+    async def is_apart(self, builder: str) -> bool:
+        """Return whether the builder is another than the engine's own.
+
+        Raises:
+            InputError: There is no such builder.
+        """
+        self._builders = self._builders or Builders(find_buildx(), self._environment())
+        return await self._builders.is_apart(builder)
+
+    async def publish(self, image: Digest, ref: ImageRef) -> None:
+        """Name an image in its registry that a builder pushed there.
+
+        Raises:
+            ToolError: The registry refuses it.
+        """
+        await name_pushed(find_buildx(), image, ref, self._environment())
+        self.remember(image, ref)
+
+    def remember(self, image: Digest, ref: ImageRef) -> None:
+        """Remember where an image is that was pushed: the engine gets it from there when it is asked about it."""
+        self._pushed[image] = f"{ref.repository}@{image}"
+
     async def resolve(self, ref: str) -> Digest | None:
         """Return the ID of the image with this name or ID, or None when the engine has none."""
         image = await self.engine.image(ref)
@@ -80,7 +113,7 @@ class DockerBuilder:
         Raises:
             ToolError: The engine does not hold the image.
         """
-        found = await self.engine.image(image)
+        found = await self.engine.image(image) or await self._pulled(image)
         if found is None:
             raise ToolError(f"the engine does not hold the image `{image}` any more")
         config = found.get("Config") or {}
@@ -98,7 +131,8 @@ class DockerBuilder:
             ToolError: The engine does not hold the image.
             UnreachableError: It did not answer.
         """
-        return await self._shells.has_shell(image)
+        found = await self.engine.image(image) or await self._pulled(image)
+        return await self._shells.has_shell(Digest(found["Id"]) if found else image)
 
     async def prune(self, repository: str, keep: Collection[Digest]) -> int:
         """Remove devloop's own tags (`dev-…`) of a repository but those of the images to keep; return how many.
@@ -143,6 +177,13 @@ class DockerBuilder:
             addresses=frozenset(address for address in addresses if here and _belongs_to_this_machine(address)),
         )
 
+    async def _pulled(self, image: Digest) -> Mapping[str, Any] | None:
+        """Return what the engine says of an image that was pushed, which it gets from the registry for that."""
+        if (there := self._pushed.get(image)) is None:
+            return None
+        answer = await capture(("docker", "pull", "--quiet", there), env=self._environment())
+        return await self.engine.image(there) if not answer.exit_code else None
+
     async def _run(
         self, request: BuildRequest, metadata: Path, report: Callable[[BuildProgress], None]
     ) -> tuple[ProgressReader, int]:
@@ -182,6 +223,8 @@ class DockerBuilder:
 
         That is the digest of the configuration in the classic image store, and of the manifest in containerd's.
         """
+        if request.push is not None:
+            return Digest(metadata["containerimage.digest"])
         for key in ("containerimage.digest", "containerimage.config.digest"):
             if (digest := metadata.get(key)) and (found := await self.resolve(digest)):
                 return found

@@ -44,7 +44,13 @@ def build_arguments(request: BuildRequest) -> Iterator[str]:
 
     Attestations are off: with them an unchanged image gets a new digest each time.
     """
-    yield from ("build", "--provenance=false", "--sbom=false", "--load", f"--file={request.dockerfile}")
+    yield from ("build", "--provenance=false", "--sbom=false", f"--file={request.dockerfile}")
+    if request.builder is not None:
+        yield f"--builder={request.builder}"
+    if request.push is None:
+        yield "--load"
+    else:
+        yield f"--output=type=image,name={request.push},push-by-digest=true,name-canonical=true,push=true"
     if request.target is not None:
         yield f"--target={request.target}"
     yield from (f"--build-arg={name}={value}" for name, value in request.args.items())
