@@ -497,8 +497,9 @@ def service(
             `{"repository": "spec.runner.repo", "tag": "spec.runner.version"}`. `docker://` and `--image=` may stand
             before the reference.
     """
-    if len(manifests) == 1 and callable(manifests[0]):
-        message = f"@service of `{getattr(manifests[0], '__name__', '?')}` names no manifest"
+    first: object = manifests[0] if len(manifests) == 1 else None
+    if callable(first):
+        message = f"@service of `{getattr(first, '__name__', '?')}` names no manifest"
         raise InputError(message, where=_caller(), hint='say which file deploys it: @service("k8s/api.yaml")')
     spec = ServiceSpec(
         manifests=tuple(manifests),

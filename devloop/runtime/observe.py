@@ -237,7 +237,7 @@ class Observer:
 
     def _detail(self, node: NodeId) -> Detail | None:
         known = self._known
-        found = known.graph.nodes[node] if node in known.graph.nodes else None
+        found = known.graph.nodes.get(node)
         return found.detail if found is not None and found.detail is not None else known.last_good[node].detail
 
     # --- definitions (in a worker thread) ----------------------------------------------------------------------
