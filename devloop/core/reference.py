@@ -3,6 +3,7 @@
 Text in, `ImageRef` out; no registry is asked.
 """
 
+import functools
 import re
 from dataclasses import replace
 from typing import NoReturn
@@ -23,6 +24,7 @@ _HEX_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 _IDENTIFIER = re.compile(r"(?:sha256:)?[a-f0-9]{64}\Z")
 
 
+@functools.lru_cache(maxsize=4096)
 def parse(text: str) -> ImageRef:
     """Return the reference that `text` spells.
 
