@@ -41,7 +41,7 @@ async def open_cluster(
         if place.target is Target.DOCKER:
             from devloop.adapters.docker.cluster.target import DockerCluster
 
-            there = engine or await stack.enter_async_context(Engine())
+            there = engine if engine is not None else await stack.enter_async_context(Engine())
             opened = DockerCluster.open(there, project=project, namespace=place.namespace, tell=tell)
             yield await stack.enter_async_context(opened)
         else:

@@ -1,6 +1,7 @@
 """Copying files into what others built and deployed: the loop on fakes."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -57,8 +58,8 @@ TWO = DEPLOYMENT.replace("CONTAINERS", "{name: app, image: nginx}, {name: proxy,
 SITE = {"site/index.html": "one", "site/more/page.html": "one"}
 
 
-def session(devfile: str, *, once: bool = False, **files: str) -> FakeSession:
-    return FakeSession({"devfile.py": devfile, **SITE, **files}, mode=replace(SYNC, once=once))
+def session(devfile: str, files: Mapping[str, str] | None = None, *, once: bool = False) -> FakeSession:
+    return FakeSession({"devfile.py": devfile, **SITE, **(files or {})}, mode=replace(SYNC, once=once))
 
 
 def target(pod: str, session: FakeSession) -> ContainerTarget:
@@ -107,7 +108,7 @@ async def test_a_second_session_sends_only_what_changed_meanwhile() -> None:
 
 async def test_containers_of_an_image_get_its_files_whoever_built_it() -> None:
     files = {"api/Dockerfile": "FROM scratch\nCOPY src /app\nCOPY lib /lib\n", "api/src/a.py": "a", "api/lib/b.py": "b"}
-    here = session(BUILT, **files)
+    here = session(BUILT, files)
     here.cluster.let_run("api-1", "registry.example.com/api:1.7", app="api")
     here.cluster.let_run("api-2", "registry.example.com/other:1.7", app="api")
     async with here.running():
@@ -179,7 +180,7 @@ async def test_a_service_of_a_public_image_is_fed_in_the_ordinary_loop() -> None
     ],
 )
 async def test_what_cannot_be_is_told(devfile: str, message: str) -> None:
-    here = session(devfile, once=True, **{"front.yaml": TWO})
+    here = session(devfile, {"front.yaml": TWO}, once=True)
 
     with pytest.RaisesGroup(pytest.RaisesExc(InputErrors, match=re.escape(message))):
         await here.run()
