@@ -46,6 +46,7 @@ class FileStore:
 
     def __init__(self, folder: Path, cluster: str, namespace: str) -> None:
         self._images = _File(folder / f"images-{_key(cluster)}.json")
+        self._kept: Mapping[NodeId, Trace] | None = None  # they name all files of the images, and seldom change
         self._place = _File(folder / f"place-{_key(f'{cluster}/{namespace}')}.json")
 
     def load(self) -> Saved:
@@ -64,11 +65,14 @@ class FileStore:
 
     def save(self, saved: Saved) -> None:
         """Keep it; a reader sees the old state or the new, never half of one."""
-        traces = {node: _plain(trace) for node, trace in saved.traces.items()}
-        self._images.write({"traces": {str(node): each for node, each in traces.items() if node.kind is Kind.IMAGE}})
+        images = {node: trace for node, trace in saved.traces.items() if node.kind is Kind.IMAGE}
+        if not _are_the_same(images, self._kept):
+            self._images.write({"traces": {str(node): _plain(trace) for node, trace in images.items()}})
+            self._kept = images
+        others = {node: trace for node, trace in saved.traces.items() if node.kind is not Kind.IMAGE}
         self._place.write(
             {
-                "traces": {str(node): each for node, each in traces.items() if node.kind is not Kind.IMAGE},
+                "traces": {str(node): _plain(trace) for node, trace in others.items()},
                 "held": _plain_by_target(saved.held),
                 "agreed": dict(saved.ledger.agreed),
                 "seen": _plain_by_target(saved.ledger.seen),
@@ -100,6 +104,11 @@ class _File:
         temporary.write_text(text)
         temporary.replace(self._path)
         self._written = text
+
+
+def _are_the_same(traces: Mapping[NodeId, Trace], kept: Mapping[NodeId, Trace] | None) -> bool:
+    """Return whether these are the very same traces."""
+    return kept is not None and traces.keys() == kept.keys() and all(kept[node] is traces[node] for node in traces)
 
 
 def _key(text: str) -> str:

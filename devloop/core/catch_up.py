@@ -5,10 +5,11 @@ has acknowledged since. The difference is sent; a new container has acknowledged
 its way to a container is `UNSURE` there until it is acknowledged.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from devloop.core.digests import ABSENT
 from devloop.core.syncing import Placement
+from devloop.core.tables import differing, joined, paths_of
 from devloop.model import Digest, FileChange, NodeId, RelPath
 
 __all__ = ["difference", "holding", "wanted_files", "what_changed"]
@@ -24,7 +25,7 @@ def wanted_files(
     for node in dict.fromkeys(source.node for source in placement.sources):
         added = files.get(node)
         if added:
-            wanted = {**added, **wanted}
+            wanted = joined(wanted, added)
     return wanted
 
 
@@ -44,8 +45,9 @@ def difference(
         held: What it has acknowledged since, as `holding` says it.
         under_way: What is being sent to it now, and left out.
     """
-    candidates = sorted(path for path in _candidates(wanted, built, held) if path not in under_way)
-    files = wanted.keys() | built.keys() | held.keys() if candidates else set()
+    candidates = sorted((differing(wanted, built) | held.keys()).difference(under_way))
+    files = paths_of(wanted, built) if candidates else frozenset()
+    files = files if held.keys() <= files else files | held.keys()
     for path in candidates:
         present = wanted.get(path)
         if path not in held and present == built.get(path):
@@ -67,11 +69,3 @@ def what_changed(changes: Sequence[FileChange]) -> tuple[str, ...]:
     shown = tuple(f"{each.source} {'changed' if each.digest else 'was deleted'}" for each in changes[:_SHOWN])
     rest = len(changes) - len(shown)
     return (*shown, f"{rest} more files") if rest else shown
-
-
-def _candidates(*states: Mapping[RelPath, Digest]) -> Iterable[RelPath]:
-    wanted, built, held = states
-    if wanted is built or wanted == built:
-        return held.keys()
-    changed = {path for path, digest in wanted.items() if built.get(path) != digest}
-    return changed | (built.keys() - wanted.keys()) | held.keys()

@@ -10,6 +10,7 @@ from typing import Final
 
 from devloop.core import digests
 from devloop.core.graph import Graph, ImageDetail, Node, ServiceDetail, TaskDetail
+from devloop.core.tables import paths_of
 from devloop.core.trace import Inputs, Result, Trace, changed_files, reasons
 from devloop.model import Digest, Kind, NodeId, RelPath
 
@@ -267,7 +268,7 @@ def _syncable(situation: Situation, node: Node, old: Inputs, new: Inputs) -> tup
     if any(need.kind is Kind.IMAGE for need in situation.graph.dependents(node.id)):
         return None  # images built on this one would go without the change
     paths = changed_files(old, new)
-    files = old.files.keys() | new.files.keys()
+    files = paths_of(new.files, old.files)
     return None if any(placement.place(path, files) is None for path in paths) else paths
 
 

@@ -48,6 +48,7 @@ __all__ = ["Loop", "Surroundings"]
 
 _SHOWN_PATHS = 20
 _RETRY_SECONDS = 1.0
+_SAVE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -444,9 +445,9 @@ class Loop:
     async def _save_when_asked(self) -> None:
         while True:
             await self._wake_saver.wait()
+            await anyio.sleep(_SAVE_SECONDS)  # what goes on now comes first
             self._wake_saver = anyio.Event()
             await to_thread.run_sync(self._save)
-            await anyio.sleep(0.05)
 
     def _save(self) -> None:
         state = self._state
