@@ -10,7 +10,8 @@ LOCK := requirements/lock.txt
 CODE := devloop tests examples benchmarks docs
 BENCHMARKS ?= start inference loop build watch sync_channel forward logs
 
-# Uses the engine and cluster that answer; else, on a Debian machine, brings up the project's own test cluster.
+# Each uses what answers; else, on Debian or Ubuntu, it brings up the project's own.
+ENGINE := found=$$(tests/cluster/up --env --if-needed --engine) && eval "$$found"
 CLUSTER := found=$$(tests/cluster/up --env --if-needed) && eval "$$found"
 OUTSIDE := docker or cluster or e2e
 
@@ -21,10 +22,10 @@ help: ## Show these lines
 	  || sed -nE 's/^([a-z]+):.*## (.*)/  make \1: \2/p' $(firstword $(MAKEFILE_LIST))
 
 up: $(INSTALLED) ## Run the quickstart: build, deploy, watch (Ctrl-C ends it)
-	@$(CLUSTER) && cd examples/quickstart && exec ../../$(BIN)/devloop up
+	@$(ENGINE) && cd examples/quickstart && exec ../../$(BIN)/devloop up
 
-down: $(INSTALLED) ## Remove from the cluster what `make up` deployed
-	@$(CLUSTER) && cd examples/quickstart && exec ../../$(BIN)/devloop down
+down: $(INSTALLED) ## Remove what `make up` deployed
+	@$(ENGINE) && cd examples/quickstart && exec ../../$(BIN)/devloop down
 
 check: format-check lint types unit ## Check format, lint, types, layers, unit tests and docs (under two minutes, no engine)
 
