@@ -70,7 +70,8 @@ def container(services: str, rest: str = "", files: str = WEB) -> dict[str, Any]
             {"securityContext": {"privileged": True, "readOnlyRootFilesystem": True}},
         ),
         ("cap_add: [NET_ADMIN]", {"securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}),
-        ("pull_policy: missing", {"imagePullPolicy": "IfNotPresent"}),
+        ("pull_policy: always", {"imagePullPolicy": "Always"}),
+        ("restart: always", {}),
         ("expose: ['8000-8002']", {"ports": [{"containerPort": port} for port in (8000, 8001, 8002)]}),
         ("ports: ['53:53/udp']", {"ports": [{"containerPort": 53, "protocol": "UDP"}]}),
         (
@@ -89,7 +90,7 @@ def container(services: str, rest: str = "", files: str = WEB) -> dict[str, Any]
     ],
 )
 def test_a_field_becomes_one_of_the_container(field: str, expected: dict[str, Any]) -> None:
-    found = container("app:\n  image: acme/app\n" + "".join(f"  {line}\n" for line in field.splitlines()))
+    found = container("app:\n  image: acme/app:1\n" + "".join(f"  {line}\n" for line in field.splitlines()))
 
     assert found == expected
 
@@ -137,6 +138,12 @@ def test_a_field_that_means_nothing_to_kubernetes_is_a_comment_with_its_place(fi
 
 def test_fields_of_ones_own_are_passed_over() -> None:
     assert notes_of(drafted("app:\n  image: acme/app\n  x-mine: 1\n", "x-top: {a: 1}\nversion: '3.8'\n")) == ()
+
+
+def test_an_image_without_a_tag_is_pulled_when_it_is_missing_as_compose_does() -> None:
+    assert container("app:\n  image: acme/app\n") == {"imagePullPolicy": "IfNotPresent"}
+    assert container("app:\n  image: acme/app:latest\n") == {"imagePullPolicy": "IfNotPresent"}
+    assert container("app:\n  build: web\n") == {}
 
 
 # --- what runs -------------------------------------------------------------------------------------------------------

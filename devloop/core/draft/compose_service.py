@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from devloop.core import reference
 from devloop.core.draft.compose_file import Compose, dotenv
 from devloop.core.draft.compose_mounts import Mounts
 from devloop.core.draft.compose_pod import pod_of, probe_of, resources_of, security_of
@@ -15,6 +16,7 @@ from devloop.core.draft.model import Note
 from devloop.core.draft.naming import slug
 from devloop.core.draft.objects import Port, Workload
 from devloop.core.draft.tree import Tree, joined
+from devloop.errors import InputError
 
 __all__ = ["Known", "workload_of"]
 
@@ -103,7 +105,7 @@ def workload_of(compose: Compose, tree: Tree, service: str, fields: Fields, know
     """
     deploy = fields.mapping("deploy")
     resources = resources_of(fields, deploy)
-    container: dict[str, Any] = {**_policy(fields, built=known.built), **_commands(fields)}
+    container: dict[str, Any] = {**_policy(fields, known.image, built=known.built), **_commands(fields)}
     if environment := _environment(compose, tree, service, fields):
         container["env"] = environment
     if resources:
@@ -149,16 +151,27 @@ def workload_of(compose: Compose, tree: Tree, service: str, fields: Fields, know
     )
 
 
-def _policy(fields: Fields, *, built: bool) -> dict[str, str]:
+def _policy(fields: Fields, image: str, *, built: bool) -> dict[str, str]:
     policy = fields.text("pull_policy")
     fields.settled("pull_refresh_after")
-    if built or policy is None:
+    if built:
         return {}
+    if policy is None:  # Kubernetes would always pull what has no tag; Compose pulls what is not there
+        return {} if _is_fixed(image) else {"imagePullPolicy": "IfNotPresent"}
     known = {"always": "Always", "never": "Never", "missing": "IfNotPresent", "if_not_present": "IfNotPresent"}
     if policy not in known:
         fields.note("pull_policy", "not carried over: Kubernetes pulls always, never, or if there is none")
         return {}
     return {"imagePullPolicy": known[policy]}
+
+
+def _is_fixed(image: str) -> bool:
+    """Return whether a reference has a tag other than `latest`, or a digest."""
+    try:
+        ref = reference.parse(image)
+    except InputError:
+        return True
+    return ref.digest is not None or ref.tag not in {None, "latest"}
 
 
 def _commands(fields: Fields) -> dict[str, Any]:
