@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from devloop.core.file_systems import ContextFiles, File, FileSystem
 from devloop.core.links import Links
-from devloop.core.playing import may_lead_through_link, play, selected
+from devloop.core.playing import play
 from devloop.core.sources import Source, SourceKind
 from devloop.core.stages import Copy, CopySource, Operation, Run, Stage
+from devloop.core.taking import may_lead_through_link, selected
 
 __all__ = ["narrowed"]
 
