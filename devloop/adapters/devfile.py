@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 
+from devloop.core.build_cache import cache_options
 from devloop.core.settings import Setting, of_project
 from devloop.declarations import ProjectSpec, SettingSpec
 from devloop.dsl import Collector, collecting
@@ -115,6 +116,11 @@ def _the_project(collector: Collector) -> ProjectSpec:
                 "`project(…)` is said twice", where=other.where, chain=where, hint="say it once, in the main devfile"
             )
         )
+    for text in first.cache:
+        try:
+            cache_options(text, "image", first.where)
+        except InputError as error:
+            collector.errors.append(error)
     return first
 
 

@@ -15,10 +15,13 @@ from devloop.cli import beginning
 from devloop.cli import cluster
 
 # isort: split
+from devloop.cli import builder
+
+# isort: split
 from devloop.cli.application import app
 from devloop.cli.calling import INTERRUPTED
 
-__all__ = ["app", "beginning", "cluster", "main", "reading", "running", "working"]
+__all__ = ["app", "beginning", "builder", "cluster", "main", "reading", "running", "working"]
 
 
 def main() -> None:
