@@ -72,4 +72,5 @@ def find_devfile(given: Path | None) -> Path:
     for folder in (here, *here.parents):
         if (folder / DEVFILE).is_file():
             return folder / DEVFILE
-    raise InputError(f"there is no `{DEVFILE}` here or in a folder above", hint="write one, or name it: `--file PATH`")
+    hint = "run `devloop init`, which writes one, or name one: `--file PATH`"
+    raise InputError(f"there is no `{DEVFILE}` here or in a folder above", hint=hint)
