@@ -1,6 +1,6 @@
 """The delivery of a session: how images reach the cluster is found out when the first one has to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
@@ -24,6 +24,9 @@ from devloop.core.delivery import (
     platforms_of,
     seen_from_here,
 )
+from devloop.core.manifest import Manifest
+from devloop.core.pull_secrets import Obstacle, missing_secret, pull_needs
+from devloop.core.reference import parse
 from devloop.core.targets import Target
 from devloop.model import Digest, Document, ImageRef
 from devloop.runtime.ports import Cluster, Delivery, Way
@@ -34,6 +37,16 @@ __all__ = ["LateDelivery", "delivery_to"]
 @runtime_checkable
 class _Nodes(Protocol):
     """What the choice needs to know of a cluster."""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of objects that name none."""
+
+    async def pull_secrets(self, namespace: str, account: str) -> tuple[str, ...]:
+        """Return the names of the pull secrets that a service account gives its pods."""
+
+    async def has_secret(self, namespace: str, name: str) -> bool:
+        """Return whether there is such a secret; true where this user may not look."""
 
     async def nodes(self) -> tuple[Document, ...]:
         """Return the cluster's nodes; nothing where they may not be listed."""
@@ -75,6 +88,19 @@ class LateDelivery:
         """Return how images of a repository reach the cluster, and for what platforms they are."""
         found = await (await self._delivery()).way(repository)
         return replace(found, platforms=self._platforms)
+
+    async def obstacles(self, manifests: Sequence[Manifest], images: Collection[str]) -> tuple[Obstacle, ...]:
+        """Return the pull secrets that pods with these images name, or their accounts do, and that are not there."""
+        if not isinstance(self._way, PushImages):
+            return ()
+        found = []
+        for need in pull_needs(manifests, images):
+            namespace = need.namespace or self._cluster.namespace
+            for secret in need.secrets or await self._cluster.pull_secrets(namespace, need.account):
+                if not await self._cluster.has_secret(namespace, secret):
+                    host = next(parse(image).domain for image in images) or "the registry"
+                    found.append(missing_secret(need, secret, namespace, host))
+        return tuple(found)
 
     async def deliver(self, image: Digest, ref: ImageRef, report: Callable[[str], None]) -> ImageRef:
         """Make the image available to every node; return the reference that manifests must use.

@@ -1,6 +1,6 @@
 """The deploy worker: renders a service with the built images, applies it, and waits until it is ready."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from devloop.core import digests
 from devloop.core.graph import Graph, Node, ServiceDetail
@@ -10,8 +10,8 @@ from devloop.core.supervisor import ImageCommand, supervised, without_shell
 from devloop.core.syncing import Placement
 from devloop.core.trace import Result
 from devloop.core.workloads import facts as service_facts
-from devloop.events import RunProgressed
-from devloop.model import Digest, NodeId
+from devloop.events import Noted, RunProgressed
+from devloop.model import Digest, ImageRef, NodeId
 from devloop.runtime.definitions import Definitions
 from devloop.runtime.ports import Applied, Builder
 from devloop.runtime.render import by_repository, image_named, manifests_of, with_images
@@ -38,8 +38,10 @@ async def deploy(run: Run, node: Node, graph: Graph, tools: Tools) -> Done:
     manifests = await final_manifests(node, graph, tools, run.work.results, tell)
     applied = await tools.target.apply(node.id.name, manifests)
 
-    await tools.target.wait(node.id.name, manifests, lambda state: tell(state.message), patience=tools.patience)
     changed = bool(applied.changed or applied.replaced or applied.removed)
+    if changed:
+        await _tell_obstacles(node, manifests, run.work, tools)
+    await tools.target.wait(node.id.name, manifests, lambda state: tell(state.message), patience=tools.patience)
     result = Result(digest=digests.of_value([each.document for each in manifests]))
     return Done(result=result, summary=_summary(applied), changed=changed)
 
@@ -54,7 +56,26 @@ async def rendered(node: Node, graph: Graph, results: Mapping[NodeId, Result], t
         except UnrenderedError as missing:
             await tools.renderings.fill(missing.requests)
         else:
-            return with_images(found, references(graph, results))
+            known = references(graph, results)
+            return with_images(found, known, await _pulled(known, tools))
+
+
+async def _pulled(known: Mapping[NodeId, tuple[ImageRef, str]], tools: Tools) -> frozenset[NodeId]:
+    """Return the images that the cluster pulls from a registry."""
+    if tools.delivery is None:
+        return frozenset()
+    ways = {node: await tools.delivery.way(repository) for node, (repository, _) in known.items()}
+    return frozenset(node for node, way in ways.items() if way.pulled is not None)
+
+
+async def _tell_obstacles(node: Node, manifests: Sequence[Manifest], work: Make, tools: Tools) -> None:
+    """Tell what may keep nodes from pulling, before the rollout waits for that."""
+    detail = node.detail
+    if tools.delivery is None or not isinstance(detail, ServiceDetail):
+        return
+    images = {work.results[image].ref for image in detail.images if image in work.results}
+    for each in await tools.delivery.obstacles(manifests, images):
+        tools.emit(Noted(message=each.message, hint=each.hint))
 
 
 async def final_manifests(

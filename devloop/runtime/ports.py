@@ -14,6 +14,7 @@ from anyio.abc import ByteStream, ObjectReceiveStream
 
 from devloop.core.manifest import Manifest
 from devloop.core.pods import Pod
+from devloop.core.pull_secrets import Obstacle
 from devloop.core.pulling import Ledger
 from devloop.core.rollout import Failing, Progressing, Rollout
 from devloop.core.settings import Setting
@@ -328,7 +329,7 @@ class Way:
 
     Attributes:
         pushed: Where a builder of its own pushes them; None where they must come by the engine.
-        pulled: What the nodes call that.
+        pulled: What the nodes call them where they pull them from a registry; None where they get them without one.
         platforms: Those of the cluster's nodes; empty where they are not known.
     """
 
@@ -342,6 +343,9 @@ class Delivery(Protocol):
 
     async def way(self, repository: ImageRef) -> Way:
         """Return how images of a repository reach the cluster."""
+
+    async def obstacles(self, manifests: Sequence[Manifest], images: Collection[str]) -> tuple[Obstacle, ...]:
+        """Return what may keep nodes from pulling these images for what was applied."""
 
     async def deliver(self, image: Digest, ref: ImageRef, report: Callable[[str], None]) -> ImageRef:
         """Make the image available to every node; return the reference that manifests must use.

@@ -5,7 +5,7 @@ deploy with the references of the built images.
 """
 
 import posixpath
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -153,23 +153,29 @@ def image_places(declared: Iterable[ImagePath], where: Where | None) -> tuple[Im
     return tuple(found)
 
 
-def with_images(manifests: tuple[Manifest, ...], images: Mapping[NodeId, tuple[ImageRef, str]]) -> tuple[Manifest, ...]:
+def with_images(
+    manifests: tuple[Manifest, ...],
+    images: Mapping[NodeId, tuple[ImageRef, str]],
+    pulled: Collection[NodeId] = (),
+) -> tuple[Manifest, ...]:
     """Return the manifests with each declared image's reference replaced by that of the built one.
 
     Args:
         manifests: The objects.
         images: For each image node, the repository it is declared under and the reference to use.
+        pulled: The nodes whose images the cluster pulls from a registry; only others must never be pulled.
     """
     nodes = by_repository({each: repository for each, (repository, _) in images.items()})
     replaced = []
     for manifest in manifests:
-        mapping = {}
+        mapping, carried = {}, set()
         for use in image_uses(manifest):
             node = image_named(use.text, nodes)
             if node is not None:
                 mapping[use.text] = images[node][1]
+                carried |= {images[node][1]} if node not in pulled else set()
         if mapping:
-            manifest = without_forced_pulls(replace_images(manifest, mapping), set(mapping.values()))  # noqa: PLW2901
+            manifest = without_forced_pulls(replace_images(manifest, mapping), carried)  # noqa: PLW2901
         replaced.append(manifest)
     return tuple(replaced)
 

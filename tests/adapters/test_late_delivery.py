@@ -10,6 +10,7 @@ from devloop.adapters.docker import DockerBuilder
 from devloop.app.delivering import LateDelivery
 from devloop.core.contexts import Context
 from devloop.core.delivery import EngineFacts, NodeFacts
+from devloop.core.manifest import parse as parse_manifests
 from devloop.core.reference import parse
 from devloop.model import Digest
 from tests.adapters.image_tools import brought, install
@@ -34,6 +35,15 @@ class Nodes:
     def __init__(self, *names: str) -> None:
         self.names = names
         self.announced: str | None = None
+        self.namespace = "dev-ada"
+        self.accounts: dict[str, tuple[str, ...]] = {}
+        self.secrets: set[str] = set()
+
+    async def pull_secrets(self, namespace: str, account: str) -> tuple[str, ...]:
+        return self.accounts.get(f"{namespace}/{account}", ())
+
+    async def has_secret(self, namespace: str, name: str) -> bool:
+        return f"{namespace}/{name}" in self.secrets
 
     async def nodes(self) -> tuple[dict[str, Any], ...]:
         status = {"nodeInfo": {"containerRuntimeVersion": "containerd://1.7.1"}}
@@ -80,3 +90,61 @@ async def test_a_registry_that_the_cluster_announces_goes_before_its_nodes(folde
     delivery = LateDelivery(nodes, Machine(), KIND, None)
     plan = await delivery.plan()
     assert plan.reason == "the cluster announces the registry `localhost:5001`"
+
+
+# --- registries ---
+
+FAR = Context(name="team", namespace=None, cluster={}, user={})
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: api}
+spec: {containers: [{name: a, image: "r.example.com/api:dev-1"}]MORE}
+"""
+BUILT = "r.example.com/api:dev-1"
+
+
+async def obstacles(nodes: Nodes, more: str, image: str = BUILT, context: Context = FAR) -> list[str]:
+    delivery = LateDelivery(nodes, Machine(), context, "r.example.com" if context is FAR else None)
+    await delivery.way(REF)
+    found = await delivery.obstacles(parse_manifests(POD.replace("MORE", more), path="k8s/api.yaml"), {image})
+    return [each.message for each in found]
+
+
+async def test_a_pull_secret_that_is_not_there_is_told_with_its_place() -> None:
+    (told,) = await obstacles(Nodes("node-a"), ", imagePullSecrets: [{name: regcred}]")
+    assert told == (
+        "`pod/api` (k8s/api.yaml:2:1) names the pull secret `regcred`, which namespace `dev-ada` does not have:"
+        " `r.example.com` may refuse its nodes"
+    )
+
+
+async def test_a_pull_secret_that_is_there_is_no_matter() -> None:
+    nodes = Nodes("node-a")
+    nodes.secrets = {"dev-ada/regcred"}
+    assert await obstacles(nodes, ", imagePullSecrets: [{name: regcred}]") == []
+
+
+async def test_a_pod_that_names_none_has_those_of_its_service_account() -> None:
+    nodes = Nodes("node-a")
+    nodes.accounts = {"dev-ada/default": ("one",), "dev-ada/own": ("two",)}
+    (default,) = await obstacles(nodes, "")
+    (own,) = await obstacles(nodes, ", serviceAccountName: own")
+    assert default.startswith("the service account `default` of `pod/api` names the pull secret `one`")
+    assert own.startswith("the service account `own` of `pod/api` names the pull secret `two`")
+
+
+async def test_pods_of_other_images_and_clusters_without_a_registry_need_none() -> None:
+    secrets = ", imagePullSecrets: [{name: regcred}]"
+    assert await obstacles(Nodes("node-a"), secrets, image="r.example.com/other:1") == []
+    assert await obstacles(Nodes("node-a"), secrets, context=KIND) == []
+
+
+async def test_only_a_named_registry_is_for_builders_but_nodes_pull_from_each() -> None:
+    named = await LateDelivery(Nodes("node-a"), Machine(), FAR, "r.example.com").way(parse("api"))
+    assert (named.pushed, named.pulled) == (parse("r.example.com/api"), parse("r.example.com/api"))
+    nodes = Nodes("node-a")
+    nodes.announced = "host: localhost:5001"
+    announced = await LateDelivery(nodes, Machine(), KIND, None).way(parse("api"))
+    assert (announced.pushed, announced.pulled) == (None, parse("localhost:5001/api"))
+    assert (await LateDelivery(Nodes("node-a"), Machine(), KIND, None).way(parse("api"))).pulled is None

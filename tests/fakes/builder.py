@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,8 @@ import anyio
 import anyio.lowlevel
 
 from devloop.core import digests
+from devloop.core.manifest import Manifest
+from devloop.core.pull_secrets import Obstacle, missing_secret, pull_needs
 from devloop.errors import ToolError, UnreachableError
 from devloop.model import Digest, ImageRef
 from devloop.runtime.ports import BuildLog, BuildProgress, BuildRequest, BuildStep, ImageConfig, Way
@@ -189,6 +191,11 @@ class FakeDelivery:
         await anyio.lowlevel.checkpoint()
         pushed = None if self.registry is None else replace(repository, domain=self.registry)
         return Way(pushed=pushed, pulled=pushed, platforms=self.platforms)
+
+    async def obstacles(self, manifests: Sequence[Manifest], images: Collection[str]) -> tuple[Obstacle, ...]:
+        await anyio.lowlevel.checkpoint()
+        needs = pull_needs(manifests, images) if self.registry else ()
+        return tuple(missing_secret(need, each, "there", str(self.registry)) for need in needs for each in need.secrets)
 
     async def deliver(self, image: Digest, ref: ImageRef, report: Callable[[str], None]) -> ImageRef:
         await anyio.lowlevel.checkpoint()

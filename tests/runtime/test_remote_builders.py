@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from devloop.core.manifest import parse
 from devloop.core.plan import Mode
-from devloop.model import Kind
+from devloop.events import Noted
+from devloop.model import ImageRef, Kind, NodeId
+from devloop.runtime.render import with_images
 from tests.fakes.session import FakeSession
 
 pytestmark = pytest.mark.anyio
@@ -120,3 +123,26 @@ async def test_a_second_session_builds_nothing_again() -> None:
     assert await session.run()
     assert await session.run()
     assert len(session.builder.requests) == 2
+
+
+# --- what the nodes pull ---
+
+
+@pytest.mark.parametrize(("pulled", "policy"), [(False, "IfNotPresent"), (True, "Always")])
+async def test_always_pulling_stays_only_where_there_is_something_to_pull_from(pulled: bool, policy: str) -> None:
+    node, text = NodeId(Kind.IMAGE, "api"), PROJECT["k8s/api.yaml"]
+    manifests = parse(text.replace("image: api", "image: api, imagePullPolicy: Always"), path="api.yaml")
+    built = {node: (ImageRef(path="api"), "api:dev-1")}
+    (pod,) = with_images(manifests, built, {node} if pulled else ())
+    assert pod.document["spec"]["containers"] == [{"name": "a", "image": "api:dev-1", "imagePullPolicy": policy}]
+
+
+async def test_a_missing_pull_secret_is_noted_while_the_rollout_begins() -> None:
+    manifest = PROJECT["k8s/api.yaml"].replace("spec: {", "spec: {imagePullSecrets: [{name: regcred}], ")
+    session = FakeSession({**PROJECT, "k8s/api.yaml": manifest})
+    session.delivery.registry = "registry.example.com"
+    session.project = replace(session.project, builder="team")
+    async with session.running():
+        noted = await session.next(Noted)
+        assert "the pull secret `regcred`" in noted.message
+        assert "kubectl create secret docker-registry regcred" in (noted.hint or "")

@@ -4,12 +4,14 @@ Which of them it is, `core.delivery.choose` decides. Whether the cluster still h
 the registry itself, never of notes from an earlier session: a cluster may have been made anew under the same name.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import assert_never
 
 from devloop.adapters.delivery.loading import Load
 from devloop.adapters.delivery.pushing import Push
 from devloop.core.delivery import DeliveryPlan, LoadImages, PushImages, SharedEngine
+from devloop.core.manifest import Manifest
+from devloop.core.pull_secrets import Obstacle
 from devloop.model import Digest, ImageRef
 from devloop.runtime.ports import Builder, Delivery, Way
 
@@ -44,6 +46,10 @@ class _Shared:
     async def way(self, repository: ImageRef) -> Way:  # noqa: ARG002
         """Return how images of a repository reach the cluster: they are there."""
         return Way()
+
+    async def obstacles(self, manifests: Sequence[Manifest], images: Collection[str]) -> tuple[Obstacle, ...]:  # noqa: ARG002
+        """Return what may keep nodes from pulling: they do not."""
+        return ()
 
     async def deliver(self, image: Digest, ref: ImageRef, report: Callable[[str], None]) -> ImageRef:  # noqa: ARG002
         """Return the reference as it is: an image that was built is there."""

@@ -1,12 +1,14 @@
 """What deliveries share that carry images: each travels once, and whether it is there, the place itself is asked."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import anyio
 
+from devloop.core.manifest import Manifest
+from devloop.core.pull_secrets import Obstacle
 from devloop.errors import ToolError
 from devloop.model import Digest, ImageRef
 from devloop.runtime.ports import Way
@@ -50,6 +52,10 @@ class Once(ABC):
     async def way(self, repository: ImageRef) -> Way:  # noqa: ARG002
         """Return how images of a repository reach the cluster: by the engine."""
         return Way()
+
+    async def obstacles(self, manifests: Sequence[Manifest], images: Collection[str]) -> tuple[Obstacle, ...]:  # noqa: ARG002
+        """Return what may keep nodes from pulling; who knows the cluster finds that out."""
+        return ()
 
     @abstractmethod
     def _reference(self, ref: ImageRef) -> ImageRef:

@@ -28,7 +28,7 @@ class Push(Once):
     async def way(self, repository: ImageRef) -> Way:
         """Return where a builder of its own pushes images of a repository, and what the nodes call that."""
         found = pushed_by_builders(self._plan, repository)
-        return Way() if found is None else Way(pushed=found[0], pulled=found[1])
+        return Way(pushed=found and found[0], pulled=pulled_from(self._plan.registry, repository))
 
     def _reference(self, ref: ImageRef) -> ImageRef:
         there = pulled_from(self._plan.registry, ref)

@@ -1,11 +1,13 @@
 """What a cluster says about itself: its version, its nodes, the registry that it announces, what this user may do."""
 
 import json
+from http import HTTPStatus
 
+from devloop.adapters.kube.live import METADATA
 from devloop.adapters.kube.session import Session, refusal
 from devloop.model import Document
 
-__all__ = ["local_registry", "may", "nodes", "version"]
+__all__ = ["has_secret", "local_registry", "may", "nodes", "pull_secrets", "version"]
 
 _REGISTRY_PATH = "/api/v1/namespaces/kube-public/configmaps/local-registry-hosting"
 _REGISTRY_KEY = "localRegistryHosting.v1"
@@ -22,6 +24,19 @@ async def local_registry(session: Session) -> str | None:
     answer = await session.call("GET", _REGISTRY_PATH)
     text = (answer.document().get("data") or {}).get(_REGISTRY_KEY) if answer.good else None
     return text if isinstance(text, str) else None
+
+
+async def pull_secrets(session: Session, namespace: str, account: str) -> tuple[str, ...]:
+    """Return the names of the pull secrets that a service account gives its pods; none where it may not be read."""
+    answer = await session.call("GET", f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}")
+    named = answer.document().get("imagePullSecrets") or () if answer.good else ()
+    return tuple(each["name"] for each in named if each.get("name"))
+
+
+async def has_secret(session: Session, namespace: str, name: str) -> bool:
+    """Return whether there is such a secret; true where this user may not look. Its content is not asked for."""
+    answer = await session.call("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}", accept=METADATA)
+    return answer.code != HTTPStatus.NOT_FOUND
 
 
 async def version(session: Session) -> str:

@@ -159,6 +159,14 @@ class KubeCluster:
         """Return the cluster's nodes; nothing where they may not be listed."""
         return await about.nodes(self._session)
 
+    async def pull_secrets(self, namespace: str, account: str) -> tuple[str, ...]:
+        """Return the names of the pull secrets that a service account gives its pods."""
+        return await about.pull_secrets(self._session, namespace, account)
+
+    async def has_secret(self, namespace: str, name: str) -> bool:
+        """Return whether there is such a secret; true where this user may not look."""
+        return await about.has_secret(self._session, namespace, name)
+
     async def local_registry(self) -> str | None:
         """Return what the cluster announces about a local registry, or None."""
         return await about.local_registry(self._session)
