@@ -32,7 +32,7 @@ def main() -> None:
     for make in programs():
         for count in (1, options.services):
             namespace = f"bench-{make.name}-{count}-{time.time_ns() % 1_000_000_000 // 1_000_000:03d}"
-            with _namespace(api, namespace), tempfile.TemporaryDirectory() as folder:
+            with in_namespace(api, namespace), tempfile.TemporaryDirectory() as folder:
                 project = Project(Path(folder) / "project", count, namespace)
                 project.folder.mkdir()
                 project.write()
@@ -210,7 +210,7 @@ class Measured:
 
 
 @contextlib.contextmanager
-def _namespace(api: Api, name: str) -> Iterator[None]:
+def in_namespace(api: Api, name: str) -> Iterator[None]:
     with contextlib.suppress(OSError):
         api.call("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     until(lambda: _has_account(api, name), every=0.05)

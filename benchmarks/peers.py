@@ -74,6 +74,11 @@ class Program:
         """Return when the first fitting line after `since` was printed."""
         return next((at for at, line in list(self.lines) if at >= since and fits(line)), None)
 
+    def told_at(self, kind: str, since: float) -> list[float]:
+        """Return the times, by its own clock, of the events of a kind that it has told since then."""
+        found = [line for at, line in list(self.lines) if at >= since and f'"{kind}"' in line]
+        return [float(json.loads(line)["at"]) for line in found if line.startswith("{")]
+
     def shows_error(self, line: str) -> bool:
         raise NotImplementedError
 
@@ -117,7 +122,7 @@ class Skaffold(Program):
                 "image": name,
                 "context": name,
                 "docker": {"dockerfile": "Dockerfile"},
-                "sync": {"manual": [{"src": "www/*", "dest": "/www", "strip": "www/"}]},
+                "sync": {"manual": [{"src": "www/**", "dest": "/www", "strip": "www/"}]},
             }
             for name in self.project.names
         ]

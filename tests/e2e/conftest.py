@@ -3,10 +3,13 @@
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from tests.e2e.project import Project, free_port
+from tests.e2e.wire import Wire
 from tests.outside import Cluster
 
 
@@ -26,6 +29,24 @@ def project(tmp_path: Path, cluster: Cluster, images: str) -> Iterator[Project]:
     made = Project(folder=folder, cluster=cluster, image=images)
     yield made
     made.close()
+
+
+@pytest.fixture
+def wire(project: Project) -> Iterator[Wire]:
+    """The wire between devloop and the API server; tests themselves go around it."""
+    config = yaml.safe_load(Path(project.cluster.kubeconfig).read_text())
+    context = next(each["context"] for each in config["contexts"] if each["name"] == config["current-context"])
+    entry = next(each["cluster"] for each in config["clusters"] if each["name"] == context["cluster"])
+    server = urlsplit(entry["server"])
+    assert server.hostname is not None
+    wire = Wire(server.hostname, server.port or 443)
+    entry["server"] = f"{server.scheme}://127.0.0.1:{wire.port}"
+    entry["tls-server-name"] = server.hostname
+    copy = project.folder.parent / "kubeconfig"
+    copy.write_text(yaml.safe_dump(config))
+    project.env["KUBECONFIG"] = str(copy)
+    yield wire
+    wire.close()
 
 
 @pytest.fixture

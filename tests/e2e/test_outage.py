@@ -1,114 +1,13 @@
 """The API server goes away and comes back: what was saved meanwhile is deployed, without another save."""
 
-import select
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
-from urllib.parse import urlsplit
+from collections.abc import Callable
 
 import pytest
-import yaml
 
 from tests.e2e.driver import Event
 from tests.e2e.project import Project, web
+from tests.e2e.wire import Wire
 from tests.outside import eventually
-
-
-class Wire:
-    """A TCP proxy to the API server that can be cut: connections end, and new ones are refused."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
-        self._server = self._listen(0)
-        self.port = self._server.getsockname()[1]
-        self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self._lock = threading.Lock()
-        self._accept()
-
-    def _listen(self, port: int) -> socket.socket:
-        server = socket.socket()
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("127.0.0.1", port))
-        server.listen(128)
-        return server
-
-    def cut(self) -> None:
-        """End all connections and take no new ones."""
-        _reset(self._server)
-        with self._lock:
-            pairs, self._pairs = self._pairs, []
-        for pair in pairs:
-            for end in pair:
-                _reset(end)
-
-    def mend(self) -> None:
-        """Take connections again."""
-        self._server = self._listen(self.port)
-        self._accept()
-
-    def close(self) -> None:
-        """End everything, for good."""
-        self.cut()
-
-    def _accept(self) -> None:
-        threading.Thread(target=self._serve, args=[self._server], daemon=True).start()
-
-    def _serve(self, server: socket.socket) -> None:
-        while True:
-            try:
-                client, _ = server.accept()
-            except OSError:
-                return
-            try:
-                upstream = socket.create_connection(self._target)
-            except OSError:
-                client.close()
-                continue
-            with self._lock:
-                self._pairs.append((client, upstream))
-            threading.Thread(target=_pump, args=[client, upstream], daemon=True).start()
-
-
-def _pump(client: socket.socket, upstream: socket.socket) -> None:
-    other = {client: upstream, upstream: client}
-    try:
-        while True:
-            for end in select.select([client, upstream], [], [])[0]:
-                data = end.recv(65536)
-                if not data:
-                    return
-                other[end].sendall(data)
-    except (OSError, ValueError):
-        return
-    finally:
-        _reset(client)
-        _reset(upstream)
-
-
-def _reset(end: socket.socket) -> None:
-    with suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
-    end.close()
-
-
-@pytest.fixture
-def wire(project: Project) -> Iterator[Wire]:
-    """The wire between devloop and the API server; tests themselves go around it."""
-    config = yaml.safe_load(Path(project.cluster.kubeconfig).read_text())
-    context = next(each["context"] for each in config["contexts"] if each["name"] == config["current-context"])
-    entry = next(each["cluster"] for each in config["clusters"] if each["name"] == context["cluster"])
-    server = urlsplit(entry["server"])
-    assert server.hostname is not None
-    wire = Wire(server.hostname, server.port or 443)
-    entry["server"] = f"{server.scheme}://127.0.0.1:{wire.port}"
-    entry["tls-server-name"] = server.hostname
-    copy = project.folder.parent / "kubeconfig"
-    copy.write_text(yaml.safe_dump(config))
-    project.env["KUBECONFIG"] = str(copy)
-    yield wire
-    wire.close()
 
 
 def test_a_manifest_saved_during_an_outage_is_deployed_after_it(project: Project, wire: Wire) -> None:
