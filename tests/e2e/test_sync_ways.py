@@ -147,3 +147,27 @@ def test_a_small_save_arrives_while_a_large_file_is_on_its_way(project: Project)
     project.shows(project.url, "two")
     ended = [each for each in loop.events if each["type"] == "RunSucceeded" and each["run"] == started["run"]]
     assert not ended, "the small one did not wait for the large one"
+
+
+def test_a_pod_that_is_replaced_in_the_middle_of_a_transfer_is_followed_by_one_that_gets_everything(
+    project: Project,
+) -> None:
+    web(project).count_builds()
+    loop = project.up()
+    loop.settles()
+    old = project.identity()
+    project.write("web/pages/index.html", "two\n")
+    project.shows(project.url, "two")
+    mark = loop.mark()
+    large = project.folder.parent / "large.bin"
+    with large.open("wb") as file:
+        file.truncate(500_000_000)
+    large.rename(project.folder / "web/pages/large.bin")
+    loop.wait("RunStarted", since=mark, where=lambda event: "large.bin" in str(event["reasons"]))
+    project.cluster.kubectl("delete", "pod", "--selector=app=web", "--grace-period=0", "--force", "--wait=false")
+    eventually(lambda: project.identity() != old, within=60)
+    script = "wc -c </www/large.bin; cat /www/index.html; ls -A /www"
+    name = project.pod()["metadata"]["name"]
+    wanted = "500000000\ntwo\nindex.html\nlarge.bin\n"
+    eventually(lambda: project.cluster.kubectl("exec", name, "--", "sh", "-c", script) == wanted, within=60)
+    assert project.builds() == 1
