@@ -164,6 +164,7 @@ class LoadImages:
         nodes: The names of its nodes, where they are known.
         reason: Why it is done so.
         reported: The images that every node reports to hold.
+        runtime: What runs the containers of all nodes, for example `containerd`; empty where they differ.
     """
 
     loader: Loader
@@ -171,6 +172,7 @@ class LoadImages:
     nodes: tuple[str, ...]
     reason: str
     reported: frozenset[str] = frozenset()
+    runtime: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +237,7 @@ def choose(
             nodes=tuple(node.name for node in nodes),
             reason=f"`{context}` is a cluster of {loader.value}",
             reported=frozenset.intersection(*(node.images for node in nodes)) if nodes else frozenset(),
+            runtime=_runtime(nodes),
         )
     return PushImages(registry=None, reason=f"the cluster of `{context}` does not use the engine that builds")
 
@@ -268,6 +271,11 @@ def _runs_in(node: NodeFacts, engine: EngineFacts) -> bool:
 
 def _spelled(name: str) -> str:
     return name.lower().replace("-", " ")
+
+
+def _runtime(nodes: Sequence[NodeFacts]) -> str:
+    found = {node.runtime.partition("://")[0] for node in nodes}
+    return found.pop() if len(found) == 1 else ""
 
 
 _K3D_NODE: Final = re.compile(r"k3d-(?P<cluster>.+)-(?:server|agent)-\d+")

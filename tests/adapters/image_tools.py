@@ -102,6 +102,15 @@ def run(name, words):
             sys.exit(ref not in held("registry", "images"))
         case ["docker" | "podman", "exec", "--interactive", node, "ctr", *rest]:
             ctr(node, rest)
+        case ["docker", "exec", "--interactive", node, "docker", "image", "list", _]:
+            print("\\n".join(each.replace("docker.io/library/", "") for each in held(node, "images")))
+        case ["docker", "exec", "--interactive", node, "docker", "load"]:
+            take(node)
+        case ["docker", "exec", "--interactive", node, "sh", "-c", _]:
+            print(" ".join(held(node, "blobs")))
+        case ["docker", "container", "inspect", _, *nodes]:
+            for node in nodes:
+                print("dev" if os.path.exists(here + "/containers") else sys.exit("no such container: " + node))
         case ["k3s", "ctr", *rest]:
             ctr("node-a", rest)
         case ["microk8s", "ctr", *rest]:

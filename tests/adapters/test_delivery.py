@@ -316,6 +316,27 @@ async def test_of_minikubes_nodes_each_must_hold_it(folder: Path, builder: FakeB
     assert await delivery_for(load(Loader.MINIKUBE, "node-a"), builder).has(image, REF)
 
 
+@pytest.mark.parametrize("runtime", ["docker", "containerd"])
+async def test_minikubes_nodes_that_are_containers_get_it_without_minikube(
+    runtime: str, folder: Path, builder: FakeBuilder, image: Digest
+) -> None:
+    (folder / "containers").touch()
+    plan = replace(load(Loader.MINIKUBE), runtime=runtime)
+    delivery = delivery_for(plan, builder)
+    await delivery.deliver(image, REF, ignore)
+    await delivery.deliver(image, OTHER, ignore)
+    assert (brought(folder, "node-a"), brought(folder, "node-b")) == ([3, 2], [3, 2])
+    assert await delivery_for(plan, builder).has(image, REF)
+    assert "minikube image" not in (folder / "calls").read_text()
+
+
+async def test_minikubes_nodes_that_are_machines_get_it_by_minikube(
+    folder: Path, builder: FakeBuilder, image: Digest
+) -> None:
+    await delivery_for(replace(load(Loader.MINIKUBE), runtime="docker"), builder).deliver(image, REF, ignore)
+    assert f"minikube image load --daemon {REF} --profile dev" in (folder / "calls").read_text()
+
+
 async def test_several_nodes_of_microk8s_get_it_at_once(folder: Path, builder: FakeBuilder, image: Digest) -> None:
     plan = load(Loader.MICROK8S)
     await delivery_for(plan, builder).deliver(image, REF, ignore)

@@ -1,9 +1,11 @@
 """The commands that put images into nodes: by each product's real ones."""
 
+from dataclasses import replace
+
 import pytest
 
 from devloop.core.delivery import Loader, LoadImages
-from devloop.core.loading import Store, stores
+from devloop.core.loading import Store, containers_of, stores
 from devloop.core.reference import parse
 
 REF = parse("api:dev-1")
@@ -75,6 +77,24 @@ def test_minikube_loads_into_all_nodes_and_each_is_asked() -> None:
     assert [" ".join(each) for each in store.asks] == [
         f"minikube ssh --profile dev --node {node} -- sudo crictl images --output=json" for node in ("dev", "dev-m02")
     ]
+
+
+def test_minikubes_nodes_that_are_containers_are_reached_as_such() -> None:
+    engines = replace(plan(Loader.MINIKUBE, "dev", "dev-m02"), runtime="docker")
+    one, two = stores(engines, REF, inside=True)
+    assert " ".join(one.takes) == "docker exec --interactive dev docker load"
+    assert " ".join(two.asks[0]).startswith("docker exec --interactive dev-m02 docker image list --format=")
+    assert (one.image, one.archive) == ("api:dev-1", True)
+    one, _ = stores(replace(engines, runtime="containerd"), REF, inside=True)
+    assert " ".join(one.takes) == "docker exec --interactive dev ctr --namespace=k8s.io images import -"
+
+
+def test_whether_they_are_is_asked_of_their_labels() -> None:
+    asked = containers_of(replace(plan(Loader.MINIKUBE, "dev"), runtime="docker"))
+    assert asked is not None
+    assert asked[3:] == ('--format={{index .Config.Labels "name.minikube.sigs.k8s.io"}}', "dev")
+    assert containers_of(replace(plan(Loader.MINIKUBE, "dev"), runtime="cri-o")) is None
+    assert containers_of(replace(plan(Loader.KIND, "dev"), runtime="containerd")) is None
 
 
 def test_minikube_lists_its_images_where_its_nodes_are_not_known() -> None:

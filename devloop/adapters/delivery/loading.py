@@ -12,8 +12,7 @@ from anyio import Lock, create_task_group, to_thread
 from devloop.adapters.delivery.archives import layers, without_layers
 from devloop.adapters.delivery.once import Once
 from devloop.core.delivery import Loader, LoadImages
-from devloop.core.loading import Store, stores
-from devloop.core.reference import normalise
+from devloop.core.loading import Store, containers_of, stores
 from devloop.errors import ToolError
 from devloop.model import Digest, ImageRef
 from devloop.runtime.processes import Captured
@@ -34,6 +33,8 @@ class Load(Once):
     def __init__(self, plan: LoadImages, environment: Mapping[str, str]) -> None:
         super().__init__(environment)
         self._plan = plan
+        self._looking = Lock()
+        self._inside: bool | None = None
         self._asking: dict[tuple[str, ...], Lock] = {}
         self._answers: dict[tuple[str, ...], tuple[float, Captured | None]] = {}
 
@@ -55,11 +56,12 @@ class Load(Once):
     async def _missing(self, ref: ImageRef) -> list[Store]:
         """Return the stores that do not hold the image, asked all at once."""
         program = (self._plan.loader is Loader.KIND and os.environ.get("KIND_EXPERIMENTAL_PROVIDER")) or "docker"
-        found = stores(self._plan, ref, containers=program, privileged=os.geteuid() == 0)
+        inside = await self._are_containers()
+        found = stores(self._plan, ref, containers=program, privileged=os.geteuid() == 0, inside=inside)
         held: set[Store] = set()
 
         async def look(store: Store) -> None:
-            if store.held or (store.asks and await self._all_say_so(store, ref)):
+            if store.held or (store.asks and await self._all_say_so(store)):
                 held.add(store)
 
         async with create_task_group() as questions:
@@ -67,13 +69,23 @@ class Load(Once):
                 questions.start_soon(look, store)
         return [store for store in found if store not in held]
 
-    async def _all_say_so(self, store: Store, ref: ImageRef) -> bool:
+    async def _are_containers(self) -> bool:
+        """Return whether minikube's nodes are containers of the engine; found out once."""
+        async with self._looking:
+            if self._inside is None:
+                command = containers_of(self._plan)
+                answer = await self._asked(command) if command is not None else None
+                names = answer.stdout.split() if answer is not None and not answer.exit_code else []
+                self._inside = bool(names) and names == [self._plan.cluster] * len(self._plan.nodes)
+            return self._inside
+
+    async def _all_say_so(self, store: Store) -> bool:
         answers: list[bool] = []
 
         async def ask(command: tuple[str, ...]) -> None:
             answer = await (self._listed(command) if store.named else self._asked(command))
             good = answer is not None and not answer.exit_code
-            answers.append(good and (not store.named or str(normalise(ref)) in _names(answer)))
+            answers.append(good and (not store.named or store.image in _names(answer)))
 
         async with create_task_group() as questions:
             for command in store.asks:
