@@ -359,3 +359,21 @@ async def test_twenty_unchanged_services_share_their_requests(server: ApiServer,
     server.requests.clear()
     await apply_all()
     assert len(server.requests) <= 2
+
+
+async def test_pull_secrets_are_looked_up_without_their_content(server: ApiServer, cluster: KubeCluster) -> None:
+    account = "/api/v1/namespaces/default/serviceaccounts/puller"
+    server.put(account, imagePullSecrets=[{"name": "regcred"}])
+    server.put("/api/v1/namespaces/default/secrets/regcred", data={"token": "c2VjcmV0"})
+    assert await cluster.pull_secrets("default", "puller") == ("regcred",)
+    assert await cluster.pull_secrets("default", "nobody") == ()
+    assert await cluster.has_secret("default", "regcred")
+    assert not await cluster.has_secret("default", "other")
+    asked = server.asked("GET", "/api/v1/namespaces/default/secrets/regcred")
+    assert "PartialObjectMetadata" in asked[0].headers["accept"]
+
+
+async def test_a_secret_that_may_not_be_looked_at_counts_as_there(server: ApiServer, cluster: KubeCluster) -> None:
+    server.override = lambda _: status(403, "forbidden")
+    assert await cluster.has_secret("default", "regcred")
+    assert await cluster.pull_secrets("default", "default") == ()
