@@ -46,7 +46,7 @@ async def build(run: Run, node: Node, graph: Graph, tools: Tools, before: Result
     if detail.dockerfile is None:
         image = await _custom(run, node, graph, tools, detail)
     else:
-        way = Way() if tools.delivery is None else await tools.delivery.way(detail.repository)
+        way = await _way(node, detail, tools)
         request = await _request(node, graph, tools, run.work, detail, way)
         image = await tools.builder.build(request, _Reporter(run, node, tools))
         if request.push is not None:
@@ -61,6 +61,15 @@ async def build(run: Run, node: Node, graph: Graph, tools: Tools, before: Result
         keep = {image} if before is None else {image, before.digest}
         await tools.builder.prune(detail.repository.repository, keep)
     return done
+
+
+async def _way(node: Node, detail: ImageDetail, tools: Tools) -> Way:
+    """Return how the image reaches the cluster, where its build must know; others do not wait for the cluster."""
+    spec = node.declaration.spec
+    assert isinstance(spec, ImageSpec)
+    if tools.delivery is None or not (spec.builder or tools.buildx or NODES in spec.platforms):
+        return Way()
+    return await tools.delivery.way(detail.repository)
 
 
 async def _published(image: Digest, way: Way, before: Result | None, tools: Tools) -> Done:

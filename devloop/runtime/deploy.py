@@ -57,15 +57,16 @@ async def rendered(node: Node, graph: Graph, results: Mapping[NodeId, Result], t
             await tools.renderings.fill(missing.requests)
         else:
             known = references(graph, results)
-            return with_images(found, known, await _pulled(known, tools))
+            return with_images(found, known, await _pulled(node, known, tools))
 
 
-async def _pulled(known: Mapping[NodeId, tuple[ImageRef, str]], tools: Tools) -> frozenset[NodeId]:
-    """Return the images that the cluster pulls from a registry."""
-    if tools.delivery is None:
+async def _pulled(node: Node, known: Mapping[NodeId, tuple[ImageRef, str]], tools: Tools) -> frozenset[NodeId]:
+    """Return those of the service's images that the cluster pulls from a registry."""
+    detail = node.detail
+    if tools.delivery is None or not isinstance(detail, ServiceDetail):
         return frozenset()
-    ways = {node: await tools.delivery.way(repository) for node, (repository, _) in known.items()}
-    return frozenset(node for node, way in ways.items() if way.pulled is not None)
+    ways = {image: await tools.delivery.way(known[image][0]) for image in detail.images if image in known}
+    return frozenset(image for image, way in ways.items() if way.pulled is not None)
 
 
 async def _tell_obstacles(node: Node, manifests: Sequence[Manifest], work: Make, tools: Tools) -> None:

@@ -174,6 +174,7 @@ class FakeDelivery:
     Attributes:
         registry: Where builders of their own push; None where all images come by the engine.
         platforms: Those of the nodes.
+        asked: For which repositories the way to the cluster was asked, in order.
 
     Args:
         rename: The reference that manifests must use for one that was built; by default the same.
@@ -184,10 +185,12 @@ class FakeDelivery:
         self.failing: ToolError | None = None
         self.registry: str | None = None
         self.platforms: tuple[str, ...] = ()
+        self.asked: list[ImageRef] = []
         self._rename = rename
         self._there: set[tuple[Digest, ImageRef]] = set()
 
     async def way(self, repository: ImageRef) -> Way:
+        self.asked.append(repository)
         await anyio.lowlevel.checkpoint()
         pushed = None if self.registry is None else replace(repository, domain=self.registry)
         return Way(pushed=pushed, pulled=pushed, platforms=self.platforms)

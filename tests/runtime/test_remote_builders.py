@@ -146,3 +146,10 @@ async def test_a_missing_pull_secret_is_noted_while_the_rollout_begins() -> None
         noted = await session.next(Noted)
         assert "the pull secret `regcred`" in noted.message
         assert "kubectl create secret docker-registry regcred" in (noted.hint or "")
+
+
+async def test_a_build_by_the_engine_does_not_wait_for_what_the_cluster_says() -> None:
+    session = FakeSession(PROJECT)
+    async with session.running():
+        await session.settled()
+        assert [each.path for each in session.delivery.asked] == ["api"]  # by the deploy, for its pull policies
