@@ -165,6 +165,13 @@ def test_yaml_that_is_no_manifest_is_passed_over() -> None:
     assert services(f"=== a.yaml\n{deployment('a', 'acme/a')}{other}metadata: {{name: x}}\n") == {"a": ("a.yaml",)}
 
 
+def test_manifests_that_are_templates_are_left_to_the_user_and_nothing_is_written_beside_them() -> None:
+    text = f"=== api/Dockerfile\n{DOCKERFILE}=== k8s/api.yaml.j2\n{deployment('api', '{{ api_image }}')}"
+
+    assert (services(text), draft(tree(text)).files) == ({}, {})
+    assert "`k8s/api.yaml.j2` is a template: write a @service for it" in notes(text)
+
+
 def test_local_ports_are_given_once() -> None:
     parts = [f"=== {name}.yaml\n{deployment(name, 'acme/x')}---\n{service(name, 80, 9090)}" for name in ("a", "b")]
 

@@ -12,12 +12,12 @@ from devloop.core.draft.compose_service import Known, workload_of
 from devloop.core.draft.dockerfiles import facts_of, ports_exposed
 from devloop.core.draft.fields import Fields
 from devloop.core.draft.model import Draft, DraftImage, DraftService, DraftSync, Note, Value
-from devloop.core.draft.naming import slug
+from devloop.core.draft.naming import slug, switch_name
 from devloop.core.draft.objects import Port, claim, objects_text
 from devloop.core.draft.port_choices import Ports
 from devloop.core.draft.proposals import propose
 from devloop.core.draft.tree import Tree
-from devloop.errors import InputError
+from devloop.errors import InputError, Where
 
 __all__ = ["compose_draft"]
 
@@ -33,30 +33,21 @@ def compose_draft(tree: Tree, path: str) -> Draft:
     """
     compose = read_compose(tree, path)
     if not compose.services:
-        raise InputError(f"`{path}` has no services")
+        raise InputError(f"`{path}` has no services", where=Where(path=path))
     drafting = _Drafting(tree, compose)
     optional = {name: fields.texts("profiles") for name, fields in compose.services.items()}
-    for name in _in_order(compose):
+    for name in compose.services:
         drafting.read(name)
     whole = drafting.draft([name for name, profiles in optional.items() if not profiles])
     switches = dict.fromkeys(profile for profiles in optional.values() for profile in profiles)
     profiles = {
-        _switch(profile): replace(
+        switch_name(profile): replace(
             drafting.draft([name for name, own in optional.items() if not own or profile in own]),
             about=(f"the profile `{profile}` of {path}",),
         )
         for profile in switches
     }
     return replace(whole, profiles=profiles, notes=tuple(compose.notes), files=drafting.files)
-
-
-def _switch(profile: str) -> str:
-    return slug(profile).replace("-", "_")
-
-
-def _in_order(compose: Compose) -> list[str]:
-    """Return the services, those that build what others build on first."""
-    return list(compose.services)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -147,7 +138,9 @@ class _Drafting:
 
     def _needs(self, name: str, fields: Fields) -> tuple[str, ...]:
         raw = fields.raw("depends_on")
-        wanted = [str(each) for each in raw] if isinstance(raw, list) else [str(each) for each in raw or {}]
+        if not isinstance(raw, list | dict | None):
+            raise fields.error("depends_on", "a list or a mapping")
+        wanted = [str(each) for each in raw or ()]
         for each in wanted:
             if each not in self._compose.services:
                 raise InputError(f"`{name}` depends on `{each}`, which is not there", where=fields.where("depends_on"))

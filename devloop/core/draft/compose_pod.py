@@ -130,8 +130,13 @@ def pod_of(fields: Fields, context: Mapping[str, Any]) -> dict[str, Any]:
 
 def _hosts(fields: Fields) -> Iterator[dict[str, Any]]:
     raw = fields.raw("extra_hosts")
-    items = raw.items() if isinstance(raw, dict) else [re.split("[=:]", str(each), maxsplit=1) for each in raw or []]
-    for name, address in items:
+    if not isinstance(raw, list | dict | None):
+        raise fields.error("extra_hosts", "a list or a mapping")
+    items = raw.items() if isinstance(raw, dict) else [re.split("[=:]", f"{each}", maxsplit=1) for each in raw or ()]
+    for name, *rest in items:
+        address = "".join(str(each) for each in rest)
+        if not address:
+            raise fields.error("extra_hosts", "made of names with addresses")
         if address == "host-gateway":
             fields.note(
                 "extra_hosts", f"`{name}` is left out: how a cluster reaches this machine depends on the cluster"

@@ -43,6 +43,9 @@ def draft(tree: Tree, source: str | None = None) -> Draft:
         InputError: There is nothing to make it from, or a value is wrong.
     """
     found = _from(tree, source) if source is not None else _from_best(tree)
+    if not found.images and not found.services and not found.profiles:
+        hint = f"looked for: {', '.join(LOOKED_FOR)}; here and in the folders below, less what `.gitignore` names"
+        raise InputError("found nothing that can be built or deployed", hint=hint)
     notes = [Note(text=f"`{path}` was seen: {why}") for path, why in _SEEN.items() if tree.has(path)]
     return replace(found, notes=(*found.notes, *notes))
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from devloop.core.draft.model import Code, Handle, Value
+from devloop.core.draft.model import Code, Format, Handle, Value
 
 __all__ = ["WIDTH", "call", "literal", "quoted"]
 
@@ -31,8 +31,8 @@ def literal(value: Value, *, indent: int = 0, lead: int = 0, brackets: str = "[]
     match value:
         case Code():
             return value.text
-        case Handle():
-            raise TypeError(value)  # whoever knows the functions' names has put them in place
+        case Handle() | Format():
+            raise TypeError(value)  # whoever knows the functions' names has put code in their place
         case str():
             return quoted(value)
         case bool() | int():

@@ -10,7 +10,7 @@ from devloop.core.draft.tree import Tree
 from devloop.core.manifest import Manifest, image_uses
 from devloop.errors import InputErrors
 
-__all__ = ["ManifestFile", "manifest_files"]
+__all__ = ["ManifestFile", "looks_like_manifest", "manifest_files"]
 
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 
@@ -28,7 +28,7 @@ class ManifestFile:
         return tuple(dict.fromkeys(use.text for each in self.manifests for use in image_uses(each)))
 
 
-def _looks_like_manifest(text: str) -> bool:
+def looks_like_manifest(text: str) -> bool:
     """Return whether a YAML or JSON text is meant to hold Kubernetes objects."""
     lines = text.replace('"', "").splitlines()
     starts = [line.strip().lstrip("{- ") for line in lines]
@@ -49,7 +49,7 @@ def manifest_files(tree: Tree, paths: Iterable[str], *, sure: bool = False) -> t
         if not sure and not path.endswith(_SUFFIXES):
             continue
         text = tree.read(path)
-        if text is None or (not sure and not _looks_like_manifest(text)):
+        if text is None or (not sure and not looks_like_manifest(text)):
             continue
         try:
             parsed = manifests_module.parse(text, path=path)

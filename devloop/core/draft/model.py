@@ -15,6 +15,7 @@ __all__ = [
     "DraftService",
     "DraftSync",
     "DraftTask",
+    "Format",
     "Handle",
     "Manifests",
     "Note",
@@ -50,7 +51,14 @@ class Handle:
     attribute: str = ""
 
 
-Value: TypeAlias = "str | int | bool | Code | Handle | tuple[Value, ...] | Mapping[Any, Value]"
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A text with values in it, written as an f-string."""
+
+    parts: "tuple[str | Code | Handle, ...]"
+
+
+Value: TypeAlias = "str | int | bool | Code | Format | Handle | tuple[Value, ...] | Mapping[Any, Value]"
 """What stands in a call: it is written as a literal."""
 
 
@@ -58,7 +66,7 @@ Value: TypeAlias = "str | int | bool | Code | Handle | tuple[Value, ...] | Mappi
 class Command:
     """A shell command, as `sh` takes it."""
 
-    text: str | Code
+    text: str | Format
     folder: str = "."
     env: Mapping[str, Value] = field(default_factory=dict)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from devloop.model import Kind
 
-__all__ = ["Functions", "last_part", "slug", "unique"]
+__all__ = ["Functions", "last_part", "slug", "switch_name", "unique"]
 
 _LANGUAGE = frozenset(
     {
@@ -51,6 +51,14 @@ def unique(name: str, taken: Iterable[str]) -> str:
         found = f"{name}-{number}"
         number += 1
     return found
+
+
+def switch_name(profile: str) -> str:
+    """Return the name of a profile's switch: one that Python and the language of devfiles leave free."""
+    name = slug(profile).replace("-", "_")
+    if name in _LANGUAGE or keyword.iskeyword(name) or hasattr(builtins, name) or name[0].isdigit():
+        return f"profile_{name}"
+    return name
 
 
 class Functions:

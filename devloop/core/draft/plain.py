@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from devloop.core.draft.dockerfiles import base_names, builds, names_repository, ports_exposed
 from devloop.core.draft.grouping import services_of
 from devloop.core.draft.image_names import images_of
-from devloop.core.draft.layouts import layouts
-from devloop.core.draft.manifests import ManifestFile, manifest_files
+from devloop.core.draft.layouts import Layouts, layouts
+from devloop.core.draft.manifests import ManifestFile, looks_like_manifest, manifest_files
 from devloop.core.draft.model import Draft, DraftImage, DraftService, Manifests, Note
 from devloop.core.draft.objects import Port, Workload, objects_text
 from devloop.core.draft.proposals import propose
@@ -15,6 +16,8 @@ from devloop.core.draft.tree import Tree
 from devloop.core.manifest import facts
 
 __all__ = ["plain_draft"]
+
+_TEMPLATES: Final = (".j2", ".jinja", ".jinja2")
 
 
 def plain_draft(tree: Tree) -> Draft | None:
@@ -24,6 +27,7 @@ def plain_draft(tree: Tree) -> Draft | None:
     files, unread = manifest_files(tree, (path for path in tree.files if not arranged.holds(path)))
     if not found and not files and not arranged.services:
         return None
+    templates = _templates(tree, arranged)
     uses = _Uses((*files, *arranged.files))
     references = {**uses.owners(), **arranged.references}
     images, doubts = images_of(tree, found, references)
@@ -32,7 +36,7 @@ def plain_draft(tree: Tree) -> Draft | None:
     images.sort(key=lambda each: each.name not in bases)
     about = [_about(images, files, arranged.services)]
     written: dict[str, str] = {}
-    if files or arranged.services:
+    if files or arranged.services or templates:
         images = [_with_use(each, references, each.name in bases) for each in images]
     else:
         services, written = _deployments(tree, [each for each in images if each.name not in bases])
@@ -47,7 +51,7 @@ def plain_draft(tree: Tree) -> Draft | None:
             if each.name not in bases
             for sync in propose(tree, each, uses.commands(each.repository))
         ),
-        notes=(*variants, *doubts, *unread, *left_out, *arranged.notes),
+        notes=(*variants, *doubts, *unread, *left_out, *arranged.notes, *templates),
         files=written,
     )
 
@@ -77,6 +81,16 @@ class _Uses:
             if (words := (*(container.command or ()), *(container.args or ())))
             and names_repository(container.image, repository)
         ]
+
+
+def _templates(tree: Tree, arranged: Layouts) -> list[Note]:
+    """Return notes about manifests that are templates already: what they need, nobody but their author knows."""
+    found = []
+    for path in tree.files:
+        text = tree.read(path) if path.endswith(_TEMPLATES) and not arranged.holds(path) else None
+        if text is not None and looks_like_manifest(text):
+            found.append(Note(text=f"`{path}` is a template: write a @service for it with its variables as arguments"))
+    return found
 
 
 def _with_use(image: DraftImage, references: dict[str, list[str]], is_base: bool) -> DraftImage:  # noqa: FBT001

@@ -16,6 +16,7 @@ from devloop.core.draft.model import (
     DraftService,
     DraftSync,
     DraftTask,
+    Format,
     Handle,
     Note,
     Value,
@@ -109,10 +110,19 @@ class _Names:
         match value:
             case Handle():
                 return Code(f"{self.functions[Kind.IMAGE, value.image]}{value.attribute}")
+            case Format():
+                return Code(f'f"{"".join(self._inside(each) for each in value.parts)}"')
             case Mapping():
                 return {key: self.resolved(each) for key, each in value.items()}
             case _:
                 return value
+
+    def _inside(self, part: str | Code | Handle) -> str:
+        """Return a part of an f-string in double quotes."""
+        if isinstance(part, str):
+            escaped = part.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+            return escaped.replace("{", "{{").replace("}", "}}")
+        return f"{{{literal(self.resolved(part))}}}"
 
 
 def _nodes(draft: Draft) -> Iterable[tuple[Kind, str]]:
@@ -161,8 +171,8 @@ def _image(image: DraftImage, names: _Names) -> Block:
         parameters.insert(0, "ref: str")
     returned: dict[str, Value] = {
         name: Code(names.functions[Kind.IMAGE, base]) for name, base in image.bases.items()
-    } | dict(image.returned)
-    body = [_command(each) for each in image.commands]
+    } | {name: names.resolved(value) for name, value in image.returned.items()}
+    body = [_command(each, names) for each in image.commands]
     return Block(
         key=("image", image.name),
         function=names.functions[node],
@@ -229,16 +239,16 @@ def _task(task: DraftTask, names: _Names) -> Block:
         decorator=str(kind),
         options=options,
         parameters=tuple(names.parameters(task.images, task.services)),
-        body=(f'"""{task.about}"""', *(_command(each) for each in task.commands)),
+        body=(f'"""{task.about}"""', *(_command(each, names) for each in task.commands)),
         notes=tuple(line for note in task.notes for line in comment(note)),
     )
 
 
-def _command(command: Command) -> str:
+def _command(command: Command, names: _Names) -> str:
     options: dict[str, Value] = {} if command.folder == "." else {"cwd": command.folder}
     if command.env:
-        options["env"] = dict(command.env)
-    return call("sh", (command.text,), options, indent=4)
+        options["env"] = names.resolved(command.env)
+    return call("sh", (names.resolved(command.text),), options, indent=4)
 
 
 # --- the rest --------------------------------------------------------------------------------------------------------

@@ -5,8 +5,18 @@ from dataclasses import replace
 
 from devloop.core.draft.dockerfiles import base_names
 from devloop.core.draft.fields import Fields
-from devloop.core.draft.model import Code, Command, Draft, DraftImage, DraftSync, DraftTask, Note, Value
-from devloop.core.draft.naming import slug, unique
+from devloop.core.draft.model import (
+    Command,
+    Draft,
+    DraftImage,
+    DraftSync,
+    DraftTask,
+    Format,
+    Handle,
+    Note,
+    Value,
+)
+from devloop.core.draft.naming import slug, switch_name, unique
 from devloop.core.draft.proposals import propose
 from devloop.core.draft.skaffold_build import artifacts_of
 from devloop.core.draft.skaffold_deploy import Deployment, deployment_of, services_from
@@ -30,7 +40,7 @@ def skaffold_draft(tree: Tree, path: str) -> Draft:
     for profile in profiles_of(modules):
         own: list[Note] = []
         found = _draft(tree, path, modules, profile.name, own)
-        switch = slug(profile.name).replace("-", "_")
+        switch = switch_name(profile.name)
         about = f"Skaffold's profile `{profile.name}`"
         if profile.activation:
             about += f", which it also takes by {profile.activation}"
@@ -74,6 +84,9 @@ def _draft(tree: Tree, path: str, modules: Sequence[Module], profile: str | None
             images.append(artifact.image)
             syncs += artifact.syncs
             tasks += artifact.tasks
+    images, names = _buildable(images, names, notes)
+    syncs = [each for each in syncs if each.image in names.values()]
+    tasks = [each for each in tasks if set(names.values()).issuperset(each.images)]
     without = base_names(tree, images) | {each.image for each in syncs}
     syncs += [sync for each in images if each.name not in without and not each.inputs for sync in propose(tree, each)]
     for module, fields in read:
@@ -98,6 +111,18 @@ def _draft(tree: Tree, path: str, modules: Sequence[Module], profile: str | None
         tasks=tuple(_apart(tasks)),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _buildable(
+    images: Sequence[DraftImage], names: dict[str, str], notes: list[Note]
+) -> tuple[list[DraftImage], dict[str, str]]:
+    """Leave out the images that need one that is left out."""
+    kept = list(images)
+    while lost := [each for each in kept if not {one.name for one in kept}.issuperset(each.bases.values())]:
+        kept = [each for each in kept if each not in lost]
+        notes += [Note(text=f"the image `{each.repository}` is left out, since one that it needs is") for each in lost]
+    there = {each.name for each in kept}
+    return kept, {repository: name for repository, name in names.items() if name in there}
 
 
 def _noting(fields: Fields, notes: list[Note]) -> Fields:
@@ -134,7 +159,7 @@ def _tests(fields: Fields, module: Module, names: dict[str, str]) -> list[DraftT
             each.note("image", f"not carried over: no artifact is called `{repository}`")
             each.settled(*each)
             continue
-        reference = Code(f"{image.replace('-', '_')}_image.ref")
+        reference = Handle(image, ".ref")
         commands: list[Command] = []
         inputs: list[str] = []
         for custom in each.mappings("custom"):
@@ -150,9 +175,8 @@ def _tests(fields: Fields, module: Module, names: dict[str, str]) -> list[DraftT
         structure = each.texts("structureTests")
         options = " ".join(each.texts("structureTestsArgs"))
         for config in structure:
-            where = f"--config {joined(folder, config)} {options}".strip()
-            text = f"container-structure-test test --image {{{reference.text}}} {where}"
-            commands.append(Command(text=Code(f'f"{text}"')))
+            where = f" --config {joined(folder, config)} {options}".rstrip()
+            commands.append(Command(text=Format(("container-structure-test test --image ", reference, where))))
         each.rest()
         if commands:
             found.append(

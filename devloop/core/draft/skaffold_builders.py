@@ -7,7 +7,7 @@ from typing import Final
 
 from devloop.core.draft.fields import Fields
 from devloop.core.draft.literals import quoted
-from devloop.core.draft.model import Code, Command, DraftImage, Value
+from devloop.core.draft.model import Code, Command, DraftImage, Format, Value
 from devloop.core.draft.tree import Tree, joined
 
 __all__ = ["BUILDERS", "custom_image", "docker_image", "environment_of"]
@@ -15,6 +15,7 @@ __all__ = ["BUILDERS", "custom_image", "docker_image", "environment_of"]
 _TEMPLATE: Final = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
 
 
+_REF: Final = Code("ref")
 BUILDERS: Final = ("docker", "kaniko", "custom", "buildpacks", "jib", "ko", "bazel")
 
 
@@ -61,16 +62,14 @@ def docker_image(tree: Tree, fields: Fields, image: DraftImage, builder: str, na
     return replace(image, bases=_bases(tree, fields, image, names))
 
 
-def environment_of(text: str) -> Code:
+def environment_of(text: str) -> Code | Format:
     """Return a text with Skaffold's templates, which name environment variables, as code."""
     parts = _TEMPLATE.split(text)
     if len(parts) == 3 and not parts[0] and not parts[2]:
         return Code(f'environ.get({quoted(parts[1])}, "")')
-    words = [
-        f"{{environ.get('{part}', '')}}" if number % 2 else part.replace("{", "{{").replace("}", "}}")
-        for number, part in enumerate(parts)
-    ]
-    return Code(f"f{quoted(''.join(words))}")
+    return Format(
+        tuple(Code(f"environ.get('{part}', '')") if number % 2 else part for number, part in enumerate(parts))
+    )
 
 
 def _secrets(docker: Fields) -> Iterator[str]:
@@ -144,24 +143,20 @@ def custom_image(fields: Fields, image: DraftImage, builder: str) -> DraftImage 
             flags += [f"--env {each}" for each in own.texts("env")]
             own.settled("runImage", "trustBuilder", "projectDescriptor", "dependencies", "volumes", "clearCache")
             own.rest()
-            command = Code(f'f"{_braced(" ".join(["pack build", "{ref}", "--path .", *flags]))}"')
+            command = Format(("pack build ", _REF, " ".join([" --path .", *flags])))
         case "jib":
             project = own.text("project")
             own.settled("type", "fromImage", "args")
             gradle = "gradle" in str(own.value.get("type", ""))
             where = f" -pl {project}" if project else ""
-            text = (
-                "./gradlew jibDockerBuild --image={ref}"
-                if gradle
-                else f"./mvnw{where} compile jib:dockerBuild -Dimage={{ref}}"
-            )
+            text = "./gradlew jibDockerBuild --image=" if gradle else f"./mvnw{where} compile jib:dockerBuild -Dimage="
             own.rest()
-            command = Code(f'f"{text}"')
+            command = Format((text, _REF))
         case "ko":
             main = own.text("main") or "."
             own.settled("dependencies", "dir", "env", "flags", "labels", "ldflags", "fromImage")
             own.rest()
-            command = Code(f'f"docker tag $(ko build --local --push=false {main}) {{ref}}"')
+            command = Format((f"docker tag $(ko build --local --push=false {main}) ", _REF))
         case _:
             fields.note(
                 "bazel", "the image is left out: write what bazel has to do as a custom builder, `@image(inputs=[…])`"
@@ -169,10 +164,6 @@ def custom_image(fields: Fields, image: DraftImage, builder: str) -> DraftImage 
             return None
     commands = (Command(text=command, folder=folder),)
     return replace(image, inputs=(everything,), commands=commands, context=".")
-
-
-def _braced(text: str) -> str:
-    return text.replace('"', "'")
 
 
 def _by_command(own: Fields, image: DraftImage, folder: str) -> DraftImage:
@@ -187,6 +178,6 @@ def _by_command(own: Fields, image: DraftImage, folder: str) -> DraftImage:
     dependencies.left_out("command", "not carried over: say the patterns of the files in `inputs=`")
     dependencies.rest()
     own.rest()
-    env: dict[str, Value] = {"IMAGE": Code("ref"), "PUSH_IMAGE": "false", "BUILD_CONTEXT": "."}
+    env: dict[str, Value] = {"IMAGE": _REF, "PUSH_IMAGE": "false", "BUILD_CONTEXT": "."}
     inputs = tuple(paths) or (("**" if folder == "." else f"{folder}/**"),)
     return replace(image, inputs=inputs, commands=(Command(text=command, folder=folder, env=env),), context=".")
