@@ -216,3 +216,12 @@ async def test_pruning_removes_devloops_tags_but_those_to_keep(builder: Builder,
 
 async def test_pruning_where_there_is_nothing_removes_nothing(builder: Builder, unique_name: str) -> None:
     assert await builder.prune(unique_name, ()) == 0
+
+
+async def test_the_engines_own_builder_is_not_apart_from_it(builder: Builder) -> None:
+    assert not await builder.is_apart("default")
+
+
+async def test_a_builder_that_is_named_builds(builder: Builder, make: Make) -> None:
+    image = await builder.build(make("FROM busybox\n", builder="default"), ignore)
+    assert await builder.resolve(image) == image
