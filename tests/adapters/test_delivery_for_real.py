@@ -68,6 +68,25 @@ async def test_what_was_pushed_by_its_digest_is_named_without_a_layer_travelling
 
 
 @pytest.mark.cluster
+async def test_a_node_pulls_what_was_pushed_under_the_reference_that_came_back(
+    registry: type[Registry], images: str, cluster: Cluster
+) -> None:
+    plan = PushImages(registry=RegistryFacts(host=f"127.0.0.1:{registry.port}", named=True), reason="a test")
+    async with DockerBuilder() as builder:
+        image = await builder.resolve("busybox")
+        assert image is not None
+        await builder.tag(image, parse(f"{images}:dev-1"))
+        there = await delivery_for(plan, builder).deliver(image, parse(f"{images}:dev-1"), lambda _: None)
+    output("docker", "image", "rm", str(there))
+    container = {"name": "a", "image": str(there), "imagePullPolicy": "Always", "command": ["sleep", "60"]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [container]}}
+    cluster.kubectl("apply", "--filename=-", stdin=json.dumps(pod))
+    cluster.kubectl("wait", "pod/a", "--for=condition=Ready", "--timeout=50s")
+    cluster.kubectl("delete", "pod/a", "--grace-period=0", "--force")
+    output("docker", "image", "rm", "--force", str(there))
+
+
+@pytest.mark.cluster
 async def test_the_real_cluster_is_seen_to_use_the_engine(cluster: Cluster) -> None:
     nodes = [node_facts(node) for node in cluster.get("nodes")["items"]]
     async with DockerBuilder() as builder:
