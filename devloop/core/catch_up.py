@@ -6,15 +6,17 @@ its way to a container is `UNSURE` there until it is acknowledged.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
 
 from devloop.core.digests import ABSENT
 from devloop.core.syncing import Placement
-from devloop.core.tables import differing, joined, paths_of
+from devloop.core.tables import Memory, differing, joined, paths_of
 from devloop.model import Digest, FileChange, NodeId, RelPath
 
 __all__ = ["difference", "holding", "wanted_files", "what_changed"]
 
 _SHOWN = 3
+_LACKING_NOTHING: Final = Memory()
 
 
 def wanted_files(
@@ -35,7 +37,7 @@ def difference(
     built: Mapping[RelPath, Digest],
     held: Mapping[RelPath, Digest],
     under_way: Collection[RelPath] = (),
-) -> Iterator[FileChange]:
+) -> tuple[FileChange, ...]:
     """Return what to send to a container, sorted by path.
 
     Args:
@@ -45,9 +47,23 @@ def difference(
         held: What it has acknowledged since, as `holding` says it.
         under_way: What is being sent to it now, and left out.
     """
-    candidates = sorted((differing(wanted, built) | held.keys()).difference(under_way))
-    files = paths_of(wanted, built) if candidates else frozenset()
-    files = files if held.keys() <= files else files | held.keys()
+    news = None if placement.asks_dockerfile else _LACKING_NOTHING.news(placement, built, (wanted, held))
+    candidates = differing(wanted, built) | held.keys() if news is None else news
+    found = tuple(_changes(placement, wanted, built, held, sorted(candidates.difference(under_way))))
+    if not found and not under_way:
+        _LACKING_NOTHING.found(placement, built, (wanted, held))
+    return found
+
+
+def _changes(
+    placement: Placement,
+    wanted: Mapping[RelPath, Digest],
+    built: Mapping[RelPath, Digest],
+    held: Mapping[RelPath, Digest],
+    candidates: Sequence[RelPath],
+) -> Iterator[FileChange]:
+    files = paths_of(wanted, built) if candidates and placement.asks_dockerfile else frozenset[RelPath]()
+    files = files if held.keys() <= files or not placement.asks_dockerfile else files | held.keys()
     for path in candidates:
         present = wanted.get(path)
         if path not in held and present == built.get(path):

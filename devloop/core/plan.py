@@ -10,7 +10,8 @@ from typing import Final
 
 from devloop.core import digests
 from devloop.core.graph import Graph, ImageDetail, Node, ServiceDetail, TaskDetail
-from devloop.core.tables import paths_of
+from devloop.core.syncing import Placement
+from devloop.core.tables import Memory, differing, paths_of
 from devloop.core.trace import Inputs, Result, Trace, changed_files, reasons
 from devloop.model import Digest, Kind, NodeId, RelPath
 
@@ -36,6 +37,8 @@ ACTIONS: Final[Mapping[Kind, str]] = {
     Kind.TASK: "task",
     Kind.CHECK: "check",
 }
+
+_PLACED: Final = Memory()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,9 +270,18 @@ def _syncable(situation: Situation, node: Node, old: Inputs, new: Inputs) -> tup
         return None
     if any(need.kind is Kind.IMAGE for need in situation.graph.dependents(node.id)):
         return None  # images built on this one would go without the change
-    paths = changed_files(old, new)
-    files = paths_of(new.files, old.files)
-    return None if any(placement.place(path, files) is None for path in paths) else paths
+    return changed_files(old, new) if _can_be_placed(placement, old.files, new.files) else None
+
+
+def _can_be_placed(placement: Placement, old: Mapping[RelPath, Digest], new: Mapping[RelPath, Digest]) -> bool:
+    """Return whether all files that differ can be copied to where they belong."""
+    news = None if placement.asks_dockerfile else _PLACED.news(placement, old, (new,))
+    paths = differing(new, old) if news is None else [path for path in news if new.get(path) != old.get(path)]
+    files = paths_of(new, old) if placement.asks_dockerfile else frozenset[RelPath]()
+    if any(placement.place(path, files) is None for path in paths):
+        return False
+    _PLACED.found(placement, old, (new,))
+    return True
 
 
 def _why(situation: Situation, node: Node, trace: Trace | None, inputs: Inputs) -> tuple[str, ...]:

@@ -85,7 +85,7 @@ class Placement:
         for source in self.sources:
             if source.covers(path):
                 if source.path is not None and source.destination is not None:
-                    rest = "" if path == source.path else posixpath.relpath(path, source.path)
+                    rest = path if source.path == "." else path[len(source.path) + 1 :]
                     return (_join(source.destination, rest, path),)
                 placed = self.destinations(path, files)
                 if not isinstance(placed, str) and placed:
@@ -101,6 +101,12 @@ class Placement:
             return "no sync covers it"
         placed = self.destinations(path, files)
         return placed if isinstance(placed, str) else "the final stage does not copy it"
+
+    @property
+    def asks_dockerfile(self) -> bool:
+        """Whether it may take all files of the image to know where one of them goes."""
+        by_rule = any(follow.on is not None for follow in self.follow_ups)
+        return by_rule or any(source.path is None or source.destination is None for source in self.sources)
 
     @property
     def restarts(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from devloop.model import Digest, RelPath
 
-__all__ = ["Table", "differing", "joined", "paths_of"]
+__all__ = ["Memory", "Table", "differing", "joined", "ordered", "paths_of"]
 
 Table = Mapping[RelPath, Digest]
 
@@ -38,6 +38,35 @@ def _kept(function: Callable[[Table, Table], R]) -> Callable[[Table, Table], R]:
     return ask
 
 
+class Memory:
+    """Remembers tables for which something was found to hold, so that only what differs from them is looked at again.
+
+    What holds must follow from each file's entries alone.
+    """
+
+    def __init__(self) -> None:
+        self._found: list[tuple[object, Table, tuple[Table, ...]]] = []
+
+    def news(self, about: object, base: Table, tables: tuple[Table, ...]) -> frozenset[RelPath] | None:
+        """Return the files to look at; None for all of them.
+
+        Args:
+            about: What is asked: the very same object means the same question.
+            base: A table that must be the very same.
+            tables: Tables that may differ from those that it was found to hold for.
+        """
+        for known, same, found in reversed(self._found):
+            if known is about and same is base:
+                return frozenset[RelPath]().union(*map(differing, tables, found))
+        return None
+
+    def found(self, about: object, base: Table, tables: tuple[Table, ...]) -> None:
+        """Remember that it holds for these tables."""
+        if max(map(len, (base, *tables))) >= _LARGE:
+            self._found.append((about, base, tables))
+            del self._found[:-_KEPT]
+
+
 @_kept
 def differing(new: Table, old: Table) -> frozenset[RelPath]:
     """Return the files that differ, are new or are gone."""
@@ -47,6 +76,12 @@ def differing(new: Table, old: Table) -> frozenset[RelPath]:
     added = sum(path not in old for path in found)
     # Few files are gone at most times, and to know that there are none costs nothing.
     return frozenset(found if len(new) - added == len(old) else found | (old.keys() - new.keys()))
+
+
+@_kept
+def ordered(new: Table, old: Table) -> tuple[RelPath, ...]:
+    """Return the files that differ, are new or are gone, sorted."""
+    return tuple(sorted(differing(new, old)))
 
 
 @_kept

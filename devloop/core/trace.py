@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
-from devloop.core.tables import differing
+from devloop.core.tables import ordered
 from devloop.model import Digest, NodeId, RelPath
 
 __all__ = ["UNSURE", "Inputs", "Result", "Trace", "changed_files", "file_of", "reasons"]
@@ -73,7 +73,7 @@ class Trace:
 
 def changed_files(old: Inputs, new: Inputs) -> tuple[RelPath, ...]:
     """Return the files that differ, are new or are gone, sorted."""
-    return tuple(sorted(differing(new.files, old.files)))
+    return ordered(new.files, old.files)
 
 
 def reasons(trace: Trace | None, inputs: Inputs) -> tuple[str, ...]:

@@ -225,9 +225,6 @@ class Loop:
             decision = decide(self._state, received)
             self._state = decision.state
             self._steps = decision.steps
-            self._following.follow(decision.state, decision.held_back)
-            if self._lookout is not None:
-                self._lookout.attend(looked_at(decision.state))
             self._tell(decision, received)
             for command in decision.commands:
                 match command:
@@ -246,7 +243,10 @@ class Loop:
                     return healthy
 
     def _attend_to(self, tasks: TaskGroup, decision: Decision) -> None:
-        """Start what the state asks for beside runs: a look at others' pods, another try after a lost connection."""
+        """Do what the state asks for beside runs: lead connections, look at pods, try again what was lost."""
+        self._following.follow(decision.state, decision.held_back)
+        if self._lookout is not None:
+            self._lookout.attend(looked_at(decision.state))
         cluster = self._tools.cluster
         if cluster is not None and not self._follows_others and wants_others(decision.state):
             self._follows_others = True

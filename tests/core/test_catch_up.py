@@ -1,6 +1,10 @@
 """Catching up: what a container lacks, given what its image was built from and what it acknowledged."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+
+import hypothesis.strategies as st
+from hypothesis import given
 
 from devloop.core.catch_up import difference, holding, wanted_files, what_changed
 from devloop.core.syncing import Placement, Source, patterns
@@ -101,3 +105,23 @@ def test_the_first_files_are_named_and_the_others_counted() -> None:
     assert what_changed(changes[:1]) == ("src/a changed",)
     assert what_changed([change(A, None)]) == ("src/a was deleted",)
     assert what_changed(changes) == ("src/a changed", "src/b changed", "src/c changed", "3 more files")
+
+
+MANY = {RelPath(f"src/{number}"): ONE for number in range(2000)}
+PATHS = st.sampled_from([*list(MANY)[:4], RelPath("src/new"), RelPath("src/x.md")])
+
+
+@given(st.lists(st.tuples(PATHS, st.sampled_from([ONE, TWO, None]), st.booleans()), max_size=20))
+def test_what_is_remembered_of_large_trees_makes_no_difference(
+    steps: list[tuple[RelPath, Digest | None, bool]],
+) -> None:
+    wanted, acknowledged = dict(MANY), dict[RelPath, Digest]()
+    for path, digest, arrives in steps:
+        wanted = {each: kept for each, kept in wanted.items() if each != path}
+        if digest is not None:
+            wanted[path] = digest
+        found = difference(PLACEMENT, wanted, MANY, acknowledged)
+        assert found == difference(replace(PLACEMENT), wanted, MANY, acknowledged)
+        if arrives:
+            acknowledged = {**acknowledged, **held(*found)}
+        assert difference(PLACEMENT, wanted, MANY, acknowledged) == (() if arrives else found)
