@@ -11,6 +11,10 @@ from devloop.model import Document, ObjectKey
 
 __all__ = ["Event", "Failing", "FailureReason", "activity", "events_of", "failure"]
 
+_UNBOUND = "unbound immediate PersistentVolumeClaims"
+_PROVISIONING_SECONDS = 30.0
+"""How long a provisioner may need for a volume; the scheduler calls the pod unschedulable meanwhile."""
+
 
 class FailureReason(StrEnum):
     """What kind of failure it is."""
@@ -41,6 +45,7 @@ class Failing:
         exit_code: How the container's process ended, or None.
         restarts: How often the container was started again.
         object: The object that is rolled out.
+        usual: Seconds for which this is nothing unusual, and no failure yet.
     """
 
     reason: FailureReason
@@ -50,6 +55,7 @@ class Failing:
     exit_code: int | None = None
     restarts: int = 0
     object: ObjectKey | None = None
+    usual: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +124,8 @@ def _pod_failure(pod: Pod, events: Sequence[Event]) -> Failing | None:
     for condition in pod.conditions:
         if condition.type == "PodScheduled" and condition.status is False and condition.reason == "Unschedulable":
             message = f"no node can take the pod: {condition.message}"
-            return Failing(reason=FailureReason.UNSCHEDULABLE, message=message, pod=pod.name)
+            usual = _PROVISIONING_SECONDS if _UNBOUND in condition.message else 0.0
+            return Failing(reason=FailureReason.UNSCHEDULABLE, message=message, pod=pod.name, usual=usual)
     if pod.phase == "Failed" and pod.reason:
         message = f"the pod was ended by the cluster ({pod.reason}): {pod.message}"
         return Failing(reason=FailureReason.POD_LOST, message=message, pod=pod.name)

@@ -24,7 +24,7 @@ class Patience:
                 self._failing_since = None
             self._good_since = None
             self._failing_since = now if self._failing_since is None else self._failing_since
-            return self._failing_since + self._seconds - now
+            return self._failing_since + max(self._seconds, state.usual) - now
         if self._good_since is None:
             self._good_since = now
         return None
