@@ -88,10 +88,11 @@ def _separate(fields: dict[str, str], kind: str, text: str, where: Where | None)
     elif kind == "local":
         fields["path"] += f"/{_IMAGE}"
     else:
+        said = f"ref={fields['ref']}"
         raise InputError(
             f"all images would share the build cache `{text}`, and each would end the other's",
             where=where,
-            hint=f"name it by the image: `{text.replace(fields['ref'], fields['ref'] + ':' + _IMAGE)}`",
+            hint=f"name it by the image: `{text.replace(said, f'{said}:{_IMAGE}')}`",
         )
 
 
