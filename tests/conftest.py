@@ -14,6 +14,7 @@ import anyio
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.engine import Engine, remove_all
 from tests.outside import (
     ROOT,
     Cluster,
@@ -152,7 +153,7 @@ def images(unique_name: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def cluster(unique_name: str) -> Iterator[Cluster]:
+def kubernetes(unique_name: str) -> Iterator[Cluster]:
     """A namespace of its own in the real cluster, deleted after the test."""
     space = Cluster(kubeconfig=kubeconfig(), context=current_context(), namespace=unique_name)
     space.kubectl("create", "namespace", unique_name)
@@ -161,3 +162,16 @@ def cluster(unique_name: str) -> Iterator[Cluster]:
         yield space
     finally:
         space.kubectl("delete", "namespace", unique_name, "--wait=false")
+
+
+@pytest.fixture
+def engine_alone(unique_name: str) -> Iterator[Cluster]:
+    """A namespace of its own on the engine, removed after the test."""
+    yield Engine.of(unique_name)
+    remove_all(unique_name)
+
+
+@pytest.fixture
+def cluster(kubernetes: Cluster) -> Cluster:
+    """Where a test deploys: a namespace of its own in the real cluster, if it says nothing else."""
+    return kubernetes

@@ -1,12 +1,13 @@
 """What devloop has in a Docker engine, as tests see it: through the docker CLI, never through devloop."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from devloop.core.manifest import Manifest
-from tests.outside import output
+from tests.outside import Cluster, output
 
-__all__ = ["containers", "object_names", "pods", "put_object", "remove_all", "things"]
+__all__ = ["Engine", "containers", "object_names", "put_object", "remove_all", "things"]
 
 _HOME = "devloop.dev/home"
 
@@ -20,14 +21,13 @@ def things(namespace: str, what: str, *more: str) -> list[str]:
 def containers(namespace: str, *more: str) -> list[Any]:
     """Return what `docker inspect` shows of a namespace's containers."""
     found = things(namespace, "container", *more)
-    shown: list[Any] = json.loads(output("docker", "inspect", *found)) if found else []
+    shown: list[Any] = []
+    for each in found:
+        try:
+            shown += json.loads(output("docker", "inspect", each))
+        except AssertionError:
+            continue  # it has just gone
     return shown
-
-
-def pods(namespace: str, app: str) -> list[Any]:
-    """Return the running containers of the pods with the label `app`."""
-    running = containers(namespace, "--filter", "label=devloop.dev/role=container", "--filter", "status=running")
-    return [each for each in running if _labels(each).get("app") == app]
 
 
 def object_names(namespace: str, kind: str) -> set[str]:
@@ -54,7 +54,59 @@ def remove_all(namespace: str) -> None:
             output("docker", what, "rm", *found)
 
 
-def _labels(container: Any) -> dict[str, str]:
-    pod = json.loads(container["Config"]["Labels"]["devloop.dev/pod"])
-    labels: dict[str, str] = (pod["template"].get("metadata") or {}).get("labels") or {}
-    return labels
+class Engine(Cluster):
+    """A namespace on the engine alone, for one test: looked at as a cluster's is."""
+
+    @classmethod
+    def of(cls, namespace: str) -> "Engine":
+        """Return the namespace; devloop finds no context there."""
+        return cls(kubeconfig=Path("/nonexistent/kubeconfig"), context="", namespace=namespace)
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
+        """Return what `kubectl exec POD [-c CONTAINER] -- COMMAND…` would print; that is all a test asks."""
+        verb, pod, *rest = arguments
+        assert verb == "exec"
+        before, command = rest[: rest.index("--")], rest[rest.index("--") + 1 :]
+        named = [each for each in self._running() if _pod(each)["name"] == pod]
+        chosen = named[0] if not before else next(each for each in named if _name(each) == before[1])
+        return output("docker", "exec", "-i", chosen["Id"], *command, stdin=stdin, timeout=timeout)
+
+    def get(self, *arguments: str) -> Any:
+        """Return a Service with its address."""
+        kind, name = arguments
+        assert kind == "service"
+        found = json.loads(output("docker", "inspect", f"devloop_{self._project()}_{self.namespace}_service_{name}"))
+        (network,) = found[0]["NetworkSettings"]["Networks"].values()
+        return {"spec": {"clusterIP": network["IPAddress"]}}
+
+    def pods(self, selector: str = "") -> list[Any]:
+        """Return the pods that run, the oldest first."""
+        app = selector.removeprefix("app=")
+        found: dict[str, Any] = {}
+        for each in sorted(self._running(), key=lambda each: str(each["Created"])):
+            pod = _pod(each)
+            if app in {"", (pod["template"].get("metadata") or {}).get("labels", {}).get("app")}:
+                shown = found.setdefault(pod["uid"], _as_pod(pod, each))
+                shown["status"]["containerStatuses"].append({"containerID": each["Id"], "imageID": each["Image"]})
+        return list(found.values())
+
+    def _running(self) -> list[Any]:
+        marks = ("--filter", "label=devloop.dev/role=container", "--filter", "status=running")
+        return containers(self.namespace, *marks)
+
+    def _project(self) -> str:
+        return str(containers(self.namespace)[0]["Config"]["Labels"]["devloop.dev/project"])
+
+
+def _as_pod(pod: Any, container: Any) -> Any:
+    metadata = {"uid": pod["uid"], "name": pod["name"], "creationTimestamp": container["Created"]}
+    status = {"containerStatuses": [], "conditions": [{"type": "Ready", "status": "True"}]}
+    return {"metadata": metadata, "spec": pod["template"]["spec"], "status": status}
+
+
+def _pod(container: Any) -> Any:
+    return json.loads(container["Config"]["Labels"]["devloop.dev/pod"])
+
+
+def _name(container: Any) -> str:
+    return str(container["Config"]["Labels"]["devloop.dev/container"].partition("/")[0])

@@ -11,6 +11,7 @@ from devloop.app.lean import import_httpx
 from devloop.app.options import Options
 from devloop.app.workspace import Place, Workspace, place_of
 from devloop.core.contexts import OWN_CONTEXT, Context, is_local
+from devloop.core.targets import Target
 from devloop.declarations import ProjectSpec
 from devloop.errors import DevloopError, InputError, InputErrors, ToolError, UnreachableError
 from devloop.model import RelPath
@@ -101,6 +102,8 @@ async def _buildx(builder: DockerBuilder) -> str:
 async def _context(place: Place) -> str:
     if place.problem is not None:
         raise place.problem
+    if place.target is Target.DOCKER:
+        return f"none: services run on the Docker engine ({place.reason}), namespace {place.namespace}"
     assert place.context is not None
     return f"{place.context.name}, namespace {place.namespace}"
 

@@ -1,10 +1,10 @@
 """The commands that work with what runs: status, logs, exec, down. They need a cluster, but no running loop."""
 
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import anyio
 from anyio import create_task_group, to_thread
@@ -25,6 +25,14 @@ from devloop.ui.rows import ObjectRow, PodRow, PortRow, ServiceRow
 __all__ = ["Deployed", "deployed"]
 
 _CONTAINER_GONE: Final = "there is no running container of service `{}`"
+
+
+@runtime_checkable
+class _KeepsVolumes(Protocol):
+    """A place where the data of claims outlives them."""
+
+    async def remove_with_volumes(self, services: Collection[str] | None = None) -> tuple[ObjectKey, ...]:
+        """Remove all of these services (None: the whole project), and the data of their claims."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +152,15 @@ class Deployed:
             tasks.cancel_scope.cancel("the command has ended")
         return code
 
-    async def down(self, services: Sequence[str] | None) -> tuple[ObjectKey, ...]:
-        """Remove what devloop deployed for these services (None: the whole project)."""
+    async def down(self, services: Sequence[str] | None, *, volumes: bool = False) -> tuple[ObjectKey, ...]:
+        """Remove what devloop deployed for these services (None: the whole project).
+
+        Args:
+            services: The services.
+            volumes: Whether data goes too that the place would keep.
+        """
+        if volumes and isinstance(self.cluster, _KeepsVolumes):
+            return await self.cluster.remove_with_volumes(services)
         return await self.cluster.remove(services)
 
 
@@ -170,8 +185,12 @@ async def deployed(options: Options, *, strict: bool = False) -> AsyncIterator[D
         raise place.problem
     project = await to_thread.run_sync(workspace.project, place.namespace)
     wanted = frozenset(_service(project, name) for name in options.nodes)
-    async with open_cluster(options, place, workspace.name(loaded.project)) as cluster:
+    async with open_cluster(options, place, workspace.name(loaded.project), tell=_tell) as cluster:
         yield Deployed(cluster=cluster, project=project, wanted=wanted)
+
+
+def _tell(message: str) -> None:
+    sys.stderr.write(f"note: {message}\n")
 
 
 def _service(project: Project, name: str) -> str:

@@ -141,6 +141,9 @@ def down(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     namespace: Namespace = None,
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Remove the data of claims too, which the Docker engine keeps.")
+    ] = False,
     output: Data = "text",
 ) -> None:
     """Remove what devloop deployed, and nothing else."""
@@ -149,7 +152,7 @@ def down(
         from devloop.app.working import deployed
 
         async with deployed(place_options(nodes, file, context, kubeconfig, namespace, target=target)) as place:
-            removed = await place.down(sorted(place.wanted) or None)
+            removed = await place.down(sorted(place.wanted) or None, volumes=volumes)
         names = [str(each) for each in removed]
         print_data(names, "".join(f"removed {name}\n" for name in names) or "nothing was deployed\n", output)
 

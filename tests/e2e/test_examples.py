@@ -7,9 +7,16 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.e2e.project import Project
-from tests.outside import eventually, http
+from tests.outside import Cluster, eventually, http
 
 FromExample = Callable[[str], Project]
+
+
+@pytest.fixture(params=["kubernetes", "engine_alone"])
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """Each example runs in a cluster, and on the engine alone."""
+    place: Cluster = request.getfixturevalue(request.param)
+    return place
 
 
 @pytest.fixture

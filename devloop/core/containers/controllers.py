@@ -259,9 +259,7 @@ def _numbered(wanted: Workload, having: Sequence[Having], count: int) -> tuple[P
     ordinal = 0
     while len(plans) < count:
         if (name := f"{base}-{ordinal}") not in taken:
-            labels = {**pick(wanted.template, ("metadata", "labels"), {}), "pod-template-hash": wanted.revision}
-            template: Any = put(wanted.template, ("metadata", "labels"), labels)
-            plans.append(Plan(name=name, ordinal=ordinal, template=template))
+            plans.append(Plan(name=name, ordinal=ordinal, template=wanted.template))
         ordinal += 1
     return tuple(plans)
 

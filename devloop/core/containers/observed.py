@@ -177,14 +177,12 @@ def pod_of(seen: Seen, known: Known) -> Pod:
         and bool(seen.address or identity.spec.get("hostNetwork"))
         and all(each.ready for each in needed)
     )
-    owner = identity.owner
-    bare = owner.kind == "Pod"
     return Pod(
         name=identity.name,
         namespace=identity.namespace,
         uid=identity.uid,
         created_at=seen.created_at,
-        labels=metadata.get("labels") or {},
+        labels={**(metadata.get("labels") or {}), **_revision_labels(identity)},
         annotations=metadata.get("annotations") or {},
         phase=phase,
         ready=ready,
@@ -194,13 +192,31 @@ def pod_of(seen: Seen, known: Known) -> Pod:
         restart_policy=str(pick(identity.spec, ("restartPolicy",), "Always")),
         containers=containers,
         conditions=(Condition(type="Ready", status=ready),),
-        owner=None if bare else Owner(kind=owner.kind, name=owner.name, uid=owner_uid(identity)),
+        owner=_owner(identity),
     )
 
 
-def owner_uid(identity: Identity) -> str:
-    """Return what stands for the UID of the pod's owner."""
-    return f"{identity.namespace}/{identity.owner.kind}/{identity.owner.name}"
+def _owner(identity: Identity) -> Owner | None:
+    """Return the pod's owner as a cluster would have it: between a Deployment and its pods there is a ReplicaSet."""
+    owner = identity.owner
+    uid = f"{identity.namespace}/{owner.kind}/{owner.name}"
+    match owner.kind:
+        case "Pod":
+            return None
+        case "Deployment":
+            return Owner(kind="ReplicaSet", name=f"{owner.name}-{identity.revision}", uid=f"{uid}/{identity.revision}")
+        case _:
+            return Owner(kind=owner.kind, name=owner.name, uid=uid)
+
+
+def _revision_labels(identity: Identity) -> Mapping[str, str]:
+    match identity.owner.kind:
+        case "Deployment":
+            return {"pod-template-hash": identity.revision}
+        case "DaemonSet" | "StatefulSet":
+            return {"controller-revision-hash": identity.revision}
+        case _:
+            return {}
 
 
 def _phase(seen: Seen, containers: Sequence[Container]) -> str:

@@ -20,7 +20,7 @@ _SUFFIXES: Final = {
     "E": Decimal(10**18),
     **{f"{letter}i": Decimal(1024**power) for power, letter in enumerate("KMGTPE", 1)},
 }
-_QUANTITY: Final = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)([numkMGTPE]?i?)\Z")
+_QUANTITY: Final = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)([numkKMGTPE]?i?)\Z")
 
 
 def number(quantity: object) -> Decimal | None:

@@ -32,13 +32,14 @@ class Rollouts:
         """Return the rollout's present state."""
         await self._view.ready()
         live: dict[ObjectKey, Document] = {}
-        wanted = []
+        wanted, revisions = [], {}
         for manifest in manifests:
             made = workload(manifest, self._project, service)
             if made is not None:
                 wanted.append(manifest)
                 live[made.key] = live_document(made, self.having(made.key))
-        pods = [pod for identity, pod in self._view.snapshot() if identity.service == service]
+                revisions[made.key] = made.revision
+        pods = [pod for identity, pod in self._view.snapshot() if revisions.get(identity.owner) == identity.revision]
         return rollout(wanted, live, pods, self._view.events(service))
 
     def having(self, key: ObjectKey) -> list[Having]:

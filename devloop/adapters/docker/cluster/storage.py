@@ -85,6 +85,14 @@ class Storage:
             if volume.own:
                 await self._things.remove_volume(volume.engine_name)
 
+    async def claims(self, services: Iterable[str] | None = None) -> list[str]:
+        """Return the claims whose data there is."""
+        wanted = None if services is None else set(services)
+        found = await self._things.volumes(Role.CLAIM)
+        return sorted(
+            str(each["Name"]).rpartition("_claim_")[2] for each in found if wanted is None or _service(each) in wanted
+        )
+
     async def remove(self, *, claims: bool, services: Iterable[str] | None = None) -> None:
         """Remove volumes that no container has: files and empty directories, and claims if their data may go."""
         wanted = None if services is None else set(services)

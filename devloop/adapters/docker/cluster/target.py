@@ -84,6 +84,7 @@ class DockerCluster:
             relays=self._relays,
             tell=tell,
         )
+        self._tell = tell
         self._local: bool | None = None
 
     @classmethod
@@ -137,8 +138,19 @@ class DockerCluster:
         """See `ports.Cluster.state`."""
         return await self._rollouts.state(service, self._applier.settle(manifests))
 
-    async def remove(self, services: Collection[str] | None = None, *, claims: bool = False) -> tuple[ObjectKey, ...]:
-        """See `ports.Cluster.remove`; what claims hold stays unless `claims` says otherwise."""
+    async def remove(self, services: Collection[str] | None = None) -> tuple[ObjectKey, ...]:
+        """See `ports.Cluster.remove`; what claims hold stays."""
+        gone = await self._remove(services, claims=False)
+        if kept := await self._storage.claims(services):
+            names = ", ".join(f"`{name}`" for name in kept)
+            self._tell(f"the data of {names} stays; `devloop down --volumes` removes it")
+        return gone
+
+    async def remove_with_volumes(self, services: Collection[str] | None = None) -> tuple[ObjectKey, ...]:
+        """Remove all of these services (None: the whole project), and what their claims hold."""
+        return await self._remove(services, claims=True)
+
+    async def _remove(self, services: Collection[str] | None, *, claims: bool) -> tuple[ObjectKey, ...]:
         await self._reachable()
         gone = await self._applier.remove(services, claims=claims)
         if not await self._records.all():

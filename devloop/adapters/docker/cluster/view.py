@@ -59,6 +59,7 @@ class View:
         self._planned: dict[str, Identity] = {}
         self._memories: dict[str, _Memory] = {}
         self._filled = anyio.Event()
+        self._gone: set[str] = set()
         self._cache: tuple[int, dict[str, Seen]] = (-1, {})
 
     # --- reading ---
@@ -182,14 +183,14 @@ class View:
         """Look at a container now."""
         found = await self._things.inspect(container)
         if found is None:
-            if self.raw.pop(container, None) is not None:
-                self.signal.fire()
-        elif self._ours(found):
+            self.drop(container)
+        elif self._ours(found) and container not in self._gone:  # it may have gone while this answer came
             self.raw[found["Id"]] = found
             self.signal.fire()
 
     def drop(self, container: str) -> None:
-        """Forget a container that is known to be gone."""
+        """Forget a container that is known to be gone; its ID never comes again."""
+        self._gone.add(container)
         if self.raw.pop(container, None) is not None:
             self.signal.fire()
 
@@ -217,7 +218,7 @@ class View:
 
         async def inspect(container: str) -> None:
             raw = await self._things.inspect(container)
-            if raw is not None and self._ours(raw):
+            if raw is not None and self._ours(raw) and container not in self._gone:
                 found[container] = raw
 
         listed = await self._things.containers()
