@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import anyio
 
+from devloop.adapters.docker.cluster.commands import open_command
 from devloop.adapters.docker.engine import Engine
 from devloop.adapters.docker.streams import EngineStream
 from devloop.errors import ToolError, UnreachableError
@@ -47,23 +48,11 @@ class EngineShell:
 
         Raises:
             ContainerLostError: It does not run any more.
-            ToolError: The engine refused.
-            UnreachableError: It did not answer.
+            UnreachableError: The engine did not answer.
         """
-        if not await self.leads_to(target):
-            raise _gone(target)
-        process = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Cmd": ["sh", "-c", script]}
-        created = await self._engine.post(f"/containers/{_id(target)}/exec", process)
-        path = f"/exec/{created['Id']}"
-
-        async def ended() -> int:
-            found = await self._engine.get(f"{path}/json")
-            if found is None:
-                raise _gone(target)
-            return int(found["ExitCode"] or 0)
-
-        async with self._engine.streams(f"{path}/start", {"Detach": False, "Tty": False}) as connection:
-            yield EngineStream(connection, ended, _named(target))
+        opened = open_command(self._engine, _id(target), ("sh", "-c", script), _named(target), stdin=True)
+        async with opened as stream:
+            yield stream
 
 
 class HelperContainer:
