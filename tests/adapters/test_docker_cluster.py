@@ -363,7 +363,11 @@ spec:
 async def test_a_container_that_ends_starts_again_with_pauses_and_keeps_the_log_before(place: Place) -> None:
     spec = """
   containers:
-    - {name: app, image: busybox, imagePullPolicy: Never, command: [sh, -c, "echo run; sleep 0.2; exit 4"]}
+    - name: app
+      image: busybox
+      imagePullPolicy: Never
+      command: [sh, -c, "echo run; sleep 0.2; exit 4"]
+      readinessProbe: {exec: {command: ["false"]}}
 """
     manifests = parse(deployment(spec), path="k8s/all.yaml")
     await place.cluster.apply("web", manifests)
@@ -490,6 +494,18 @@ async def test_a_later_session_finds_all_and_changes_nothing(unique_name: str) -
         assert [things(unique_name, what) for what in ("container", "volume", "network")] == [[], [], []]
     finally:
         remove_all(unique_name)
+
+
+async def test_two_sessions_at_once_agree_on_what_was_applied_last(place: Place) -> None:
+    await place.apply(deployment(SERVER))
+    changed = deployment(SERVER.replace("mkdir", "mkdir -p"))
+    async with opened(place.cluster.namespace) as other:
+        await other.apply(changed)
+        manifests = parse(changed, path="k8s/all.yaml")
+        with anyio.fail_after(20):
+            await place.cluster.wait("web", manifests, lambda _: None, patience=20)
+        (pod,) = await place.pods()
+        assert [found.uid for found in await other.pods()] == [pod.uid]
 
 
 async def test_what_has_no_effect_is_said_once_by_name(place: Place) -> None:

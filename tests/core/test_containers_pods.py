@@ -13,6 +13,7 @@ from devloop.core.containers.observed import Known, Run, Seen, Trouble, pod_of
 from devloop.core.containers.probes import ExecCheck, HttpCheck, TcpCheck, Verdict, probe_of
 from devloop.core.containers.quantities import divided, number
 from devloop.core.containers.services import aliases, lines, names, relay
+from devloop.core.containers.shape import misshapen
 from devloop.core.containers.support import not_carried
 from devloop.core.containers.volumes import files, volumes
 from devloop.core.manifest import parse
@@ -366,3 +367,36 @@ def test_what_has_no_effect_is_named(text: str, field: str) -> None:
 def test_what_is_carried_over_is_not_mentioned() -> None:
     text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}}"
     assert not_carried(parse(text, path="x.yaml")) == ()
+
+
+# --- shape -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("containers: [{name: a, image: b}]", "containers: {a: b}"), "`spec.template.spec.containers` must be a list"),
+        (("image: b", "image: 3"), "`spec.template.spec.containers[0].image` must be text"),
+        (("image: b", "image: b, env: {A: x}"), "`spec.template.spec.containers[0].env` must be a list of mappings"),
+        (("image: b", "image: b, command: run"), "`spec.template.spec.containers[0].command` must be a list"),
+        (("matchLabels: {a: b}", "matchLabels: {a: c}"), "`spec.selector` does not match the labels of its own pods"),
+        (("containers: [{name: a, image: b}]", "containers: []"), "`spec.template.spec` has no containers"),
+    ],
+)
+def test_a_workload_of_a_wrong_shape_is_refused_with_its_place(change: tuple[str, str], message: str) -> None:
+    text = """apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {a: b}}
+  template:
+    metadata: {labels: {a: b}}
+    spec:
+      containers: [{name: a, image: b}]
+"""
+    assert misshapen(parse(text, path="web.yaml")[0]) is None
+    error = misshapen(parse(text.replace(*change), path="web.yaml")[0])
+    assert error is not None
+    assert message in error.message
+    assert error.where is not None
+    assert error.where.line is not None

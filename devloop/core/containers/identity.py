@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 from devloop.model import Document, ObjectKey
@@ -98,15 +99,20 @@ class Identity:
 
 def decoded(found: Mapping[str, str]) -> Identity:
     """Return the pod that a container's labels tell of."""
-    said = json.loads(found[POD])
+    return _decoded(found[POD], found[PROJECT], found[SERVICE], found[NAMESPACE])
+
+
+@lru_cache(maxsize=1024)
+def _decoded(text: str, project: str, service: str, namespace: str) -> Identity:
+    said = json.loads(text)
     group, kind, name = said["owner"]
     return Identity(
-        project=found[PROJECT],
-        service=found[SERVICE],
-        namespace=found[NAMESPACE],
+        project=project,
+        service=service,
+        namespace=namespace,
         name=said["name"],
         uid=said["uid"],
-        owner=ObjectKey(group=group, kind=kind, namespace=found[NAMESPACE], name=name),
+        owner=ObjectKey(group=group, kind=kind, namespace=namespace, name=name),
         revision=said["revision"],
         ordinal=said["ordinal"],
         template=said["template"],

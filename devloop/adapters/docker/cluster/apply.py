@@ -9,10 +9,11 @@ from devloop.adapters.docker.cluster.relays import Relays
 from devloop.adapters.docker.cluster.storage import Storage
 from devloop.adapters.docker.cluster.view import View
 from devloop.core.containers.identity import MANAGED_BY, PROJECT, SERVICE
+from devloop.core.containers.shape import misshapen
 from devloop.core.containers.support import not_carried
 from devloop.core.manifest import Manifest, digest, waves, with_labels
 from devloop.core.pod_templates import pick
-from devloop.errors import ToolError
+from devloop.errors import InputErrors, ToolError
 from devloop.model import Digest, ObjectKey
 from devloop.runtime.ports import Applied
 
@@ -74,8 +75,9 @@ class Applier:
         """Make the engine hold exactly these objects for the service."""
         await self._view.ready()
         settled = self.settle(manifests)
+        _check_shapes(settled)
         self._say_what_is_lost(settled)
-        records = dict(await self._records.all())
+        records = dict(await self._records.all(anew=True))
         changed, replaced, unchanged = [], [], []
         for manifest in (each for wave in waves(settled) for each in wave):
             labelled, applied = self._marked(manifest, service)
@@ -143,6 +145,12 @@ class Applier:
             if each.message not in self._said:
                 self._said.add(each.message)
                 self._tell(each.message)
+
+
+def _check_shapes(manifests: Sequence[Manifest]) -> None:
+    mistakes = [error for manifest in manifests if (error := misshapen(manifest)) is not None]
+    if mistakes:
+        raise InputErrors(mistakes)
 
 
 def _must_be_replaced(before: Record, manifest: Manifest) -> bool:

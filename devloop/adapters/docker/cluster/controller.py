@@ -97,8 +97,8 @@ class Controller:
             count, limit = self._view.signal.count, math.inf
             try:
                 await step()
-            except* (ToolError, TimeoutError) as group:
-                _LOG.debug("controlling: %r", group.exceptions)
+            except ToolError as error:
+                _LOG.debug("controlling: %r", error)
                 limit = _TRY_AGAIN
             with anyio.move_on_after(limit):
                 await self._view.signal.beyond(count)
@@ -108,7 +108,13 @@ class Controller:
     async def _step(self) -> None:
         if not self._controlled:
             return
-        await self._records.all()
+        # Pods that this session has not made are another's, who has written down before what they are for.
+        strangers = any(
+            identity.uid not in self._workers
+            for identity, _ in self._view.snapshot()
+            if identity.service in self._controlled
+        )
+        await self._records.all(anew=strangers)
         wanted = {each.key: each for each in self._workloads()}
         having: dict[ObjectKey, list[Having]] = {}
         for identity, pod in self._view.snapshot():

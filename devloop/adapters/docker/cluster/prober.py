@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, assert_never
 
 import anyio
@@ -12,6 +13,7 @@ from anyio.streams.tls import TLSStream
 from devloop.adapters.docker.cluster.commands import run_command
 from devloop.adapters.docker.cluster.view import View
 from devloop.adapters.docker.engine import Engine
+from devloop.core.containers.creation import grace
 from devloop.core.containers.observed import Run, Seen, main_containers
 from devloop.core.containers.probes import Check, ExecCheck, HttpCheck, Probe, TcpCheck, Verdict, probe_of
 from devloop.errors import ToolError
@@ -149,22 +151,27 @@ class Prober:
         if not self.acts(seen):
             return
         self._view.event(seen.identity.uid, name, "Killing", f"Container {name} failed its probe, will be restarted")
-        seconds = seen.identity.spec.get("terminationGracePeriodSeconds", 30)
-        await self._engine.post(f"/containers/{run.id}/stop", t=str(seconds))
+        with suppress(ToolError):  # it has just ended by itself, or the engine is away: then it is asked again
+            await self._engine.post(f"/containers/{run.id}/stop", t=str(grace(seen.identity)))
 
     # --- one question --------------------------------------------------------------------------------------------
 
     async def _ask(self, seen: Seen, run: Run, probe: Probe) -> str | None:
         """Return what is wrong, or None."""
         with anyio.move_on_after(probe.timeout):
-            try:
-                return await self.ask(seen, run, probe.check)
-            except (ToolError, OSError, anyio.BrokenResourceError, anyio.EndOfStream, ssl.SSLError) as error:
-                return error.message if isinstance(error, ToolError) else str(error) or "the connection broke"
+            return await self.ask(seen, run, probe.check)
         return f"no answer within {probe.timeout:g} s"
 
     async def ask(self, seen: Seen, run: Run, check: Check) -> str | None:
         """Do what a probe or hook says once, and return what is wrong, or None."""
+        try:
+            return await self._do(seen, run, check)
+        except ToolError as error:
+            return error.message
+        except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
+            return str(error) or "the connection broke"
+
+    async def _do(self, seen: Seen, run: Run, check: Check) -> str | None:
         match check:
             case ExecCheck(command=command):
                 code, output = await run_command(self._engine, run.id, command)

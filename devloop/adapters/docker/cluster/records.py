@@ -5,7 +5,8 @@ changed, so an object that changes is written anew.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,10 +15,14 @@ import anyio
 from devloop.adapters.docker.cluster.things import Things
 from devloop.core.containers.identity import PROJECT, SERVICE, Role, labels, thing_name
 from devloop.core.manifest import Manifest
+from devloop.errors import ToolError
 from devloop.model import Digest, Document, ObjectKey
 
 __all__ = ["Record", "Records"]
 
+_BACK_OFF: Final = 1.0
+_MOMENT: Final = 0.3
+"""Seconds in which another session that writes an object anew has certainly done so."""
 _KEY: Final = "devloop.dev/key"
 _OBJECT: Final = "devloop.dev/object"
 _APPLIED: Final = "devloop.dev/applied"
@@ -48,10 +53,31 @@ class Records:
         self._known: dict[ObjectKey, Record] | None = None
         self._reading = anyio.Lock()
 
-    async def all(self) -> Mapping[ObjectKey, Record]:
-        """Return the project's objects."""
+    async def follow(self, changed: Callable[[], None]) -> None:
+        """Read anew whenever some session has changed objects, for ever, and tell of it."""
+        filters = json.dumps({"type": ["volume"], "event": ["create", "destroy"]})
+        prefix = thing_name("object", "")
+        while True:
+            with suppress(ToolError):
+                async with self._things.engine.reading("/events", filters=filters) as pieces:
+                    rest = b""
+                    async for piece in pieces:
+                        *lines, rest = (rest + piece).split(b"\n")
+                        if any(json.loads(line)["Actor"]["ID"].startswith(prefix) for line in lines if line):
+                            await anyio.sleep(_MOMENT)
+                            await self._read_anew()
+                            changed()
+            await anyio.sleep(_BACK_OFF)
+
+    async def _read_anew(self) -> None:
         async with self._reading:
-            if self._known is None:
+            if self._known is not None:
+                self._known = await self._read()
+
+    async def all(self, *, anew: bool = False) -> Mapping[ObjectKey, Record]:
+        """Return the project's objects; `anew` if another session may have changed some."""
+        async with self._reading:
+            if self._known is None or anew:
                 self._known = await self._read()
         return self._known
 
@@ -68,29 +94,35 @@ class Records:
 
     async def put(self, manifest: Manifest, service: str, applied: Digest) -> None:
         """Keep an object."""
-        known = await self.all()
-        assert isinstance(known, dict)
         key = manifest.key
         marks = labels(self._things.project, Role.OBJECT, service=service, namespace=key.namespace)
         marks[_KEY] = json.dumps([key.group, key.kind, key.namespace, key.name])
         marks[_OBJECT] = json.dumps(manifest.document, separators=(",", ":"))
         marks[_APPLIED] = applied
-        if key in known and known[key].found:
-            marks[_FOUND] = "true"
-        if await self._things.remove_volume(_name(key)) and key not in known:
-            marks[_FOUND] = "true"
-        await self._things.create_volume(_name(key), marks, {})
-        known[key] = _record(marks)
+        async with self._writing() as known:
+            before = known.get(key)
+            was_there = await self._things.remove_volume(_name(key))
+            if before.found if before else was_there:
+                marks[_FOUND] = "true"
+            await self._things.create_volume(_name(key), marks, {})
+            known[key] = _record(marks)
 
     async def drop(self, keys: Collection[ObjectKey]) -> None:
         """Forget objects; the name of one that was there before devloop stays taken."""
-        known = await self.all()
-        assert isinstance(known, dict)
-        for key in keys:
-            record = known.pop(key, None)
-            await self._things.remove_volume(_name(key))
-            if record is not None and record.found:
-                await self._things.create_volume(_name(key), {}, {})
+        async with self._writing() as known:
+            for key in keys:
+                record = known.pop(key, None)
+                await self._things.remove_volume(_name(key))
+                if record is not None and record.found:
+                    await self._things.create_volume(_name(key), {}, {})
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[dict[ObjectKey, Record]]:
+        """Let nobody read while an object is written anew: for a moment it is not there."""
+        async with self._reading:
+            if self._known is None:
+                self._known = await self._read()
+            yield self._known
 
     async def _read(self) -> dict[ObjectKey, Record]:
         found = [_record(volume.get("Labels") or {}) for volume in await self._things.volumes(Role.OBJECT)]

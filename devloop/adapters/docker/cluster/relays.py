@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 import anyio
+import httpcore
 
 from devloop.adapters.docker.cluster.records import Record
 from devloop.adapters.docker.cluster.things import Things
@@ -40,11 +41,21 @@ class Relays:
         Raises:
             ToolError: The engine refused.
         """
+        errors: list[ToolError] = []
+
+        async def keep(record: Record) -> None:
+            try:
+                await self._keep(record)
+            except ToolError as error:
+                errors.append(error)
+
         async with self._working:
             services = [record for record in records if record.key.kind == "Service" and not record.key.group]
             async with anyio.create_task_group() as tasks:
                 for record in services:
-                    tasks.start_soon(self._keep, record)
+                    tasks.start_soon(keep, record)
+        if errors:
+            raise errors[0]
 
     async def _keep(self, record: Record) -> None:
         namespace = record.key.namespace
@@ -93,8 +104,11 @@ class Relays:
         run = f"{raw['Id']} {raw['State']['StartedAt']}"
         if self._told.get(name) == (run, told):
             return
-        with anyio.fail_after(_PATIENCE):
-            await self._write(str(raw["Id"]), told)
+        try:
+            with anyio.fail_after(_PATIENCE):
+                await self._write(str(raw["Id"]), told)
+        except (TimeoutError, httpcore.NetworkError, httpcore.TimeoutException) as error:
+            raise ToolError(f"the relay of service `{record.key.name}` does not answer") from error
         self._told[name] = (run, told)
 
     async def _write(self, container: str, told: tuple[str, ...]) -> None:

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import anyio
 
 from devloop.adapters.docker.cluster.things import Things
-from devloop.core.containers.environment import Surroundings
+from devloop.core.containers.environment import ConfigurationError, Surroundings
 from devloop.core.containers.identity import SERVICE, Identity, Role, labels
 from devloop.core.containers.volumes import Volume, concerns, files, volumes
 from devloop.model import ObjectKey
@@ -67,9 +68,10 @@ class Storage:
             for volume in volumes(pod):
                 if volume.role is Role.FILES and volume.engine_name not in done and _concerned(pod, volume, keys):
                     done.add(volume.engine_name)
-                    content = files(pod, volume.source, around)
-                    if await self._things.volume(volume.engine_name) is not None:
-                        await self._things.fill(volume.engine_name, content, group=volume.group)
+                    with suppress(ConfigurationError):  # what is missing now is told when a pod needs it
+                        content = files(pod, volume.source, around)
+                        if await self._things.volume(volume.engine_name) is not None:
+                            await self._things.fill(volume.engine_name, content, group=volume.group)
         await self._remove_stale(keys, done)
 
     async def _remove_stale(self, keys: Iterable[ObjectKey], current: set[str]) -> None:

@@ -105,6 +105,7 @@ class DockerCluster:
             cluster = cls(engine, tasks, project=project, namespace=namespace, tell=tell)
             tasks.start_soon(cluster._view.run, name="follow the engine")
             tasks.start_soon(cluster._prober.run, name="probe containers")
+            tasks.start_soon(cluster._records.follow, cluster._view.signal.fire, name="follow objects")
             tasks.start_soon(cluster._controller.run, name="control pods")
             try:
                 yield cluster

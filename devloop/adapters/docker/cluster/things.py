@@ -58,17 +58,18 @@ class Things:
         return found
 
     async def create(self, creation: Creation) -> str:
-        """Create a container and return its ID; one of ours that has the name already makes room.
+        """Create a container and return its ID; one of ours that has the name but does not run makes room.
 
         Raises:
-            ToolError: The engine refused.
+            ToolError: The engine refused, or another session has just made the same.
         """
         body = {**creation.body, "Labels": {**creation.body["Labels"], HOME: self.home}}
         try:
             made = await self.engine.post("/containers/create", body, name=creation.name)
         except ToolError as error:
             old = await self.inspect(creation.name) if error.exit_code == _CONFLICT else None
-            if old is None or old["Config"]["Labels"].get(PROJECT) != self.project:
+            ours = old is not None and old["Config"]["Labels"].get(PROJECT) == self.project
+            if old is None or not ours or old["State"]["Running"]:
                 raise
             await self.remove(old["Id"])
             made = await self.engine.post("/containers/create", body, name=creation.name)

@@ -61,6 +61,7 @@ class View:
         self._filled = anyio.Event()
         self._gone: set[str] = set()
         self._cache: tuple[int, dict[str, Seen]] = (-1, {})
+        self._snapshot: tuple[int, tuple[tuple[Identity, Pod], ...]] = (-1, ())
 
     # --- reading ---
 
@@ -92,10 +93,11 @@ class View:
 
     def snapshot(self) -> tuple[tuple[Identity, Pod], ...]:
         """Return the pods as the cluster port tells of them."""
-        return tuple(
-            (seen.identity, pod_of(seen, self.known(uid)))
-            for uid, seen in sorted(self.pods().items(), key=lambda item: (item[1].identity.name, item[0]))
-        )
+        if self._snapshot[0] != self.signal.count:
+            pods = sorted(self.pods().items(), key=lambda item: (item[1].identity.name, item[0]))
+            found = tuple((seen.identity, pod_of(seen, self.known(uid))) for uid, seen in pods)
+            self._snapshot = (self.signal.count, found)
+        return self._snapshot[1]
 
     def relays(self) -> dict[str, Document]:
         """Return the relays of Services, by the names of their containers."""
@@ -208,8 +210,8 @@ class View:
                         *lines, rest = (rest + piece).split(b"\n")
                         for line in filter(None, lines):
                             await self._take(json.loads(line))
-            except ToolError as error:
-                _LOG.debug("following the engine: %r", error)
+            except* ToolError as group:
+                _LOG.debug("following the engine: %r", group.exceptions)
             await anyio.sleep(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
             failures += 1
 

@@ -194,7 +194,7 @@ class Worker:
 
     async def end(self, seen: Seen) -> None:
         """End the pod: no new connections, hooks, signals, and nothing of it left."""
-        with suppress(ToolError, TimeoutError):
+        with suppress(ToolError):
             await self._part()
         for runs in stopping_order(seen):
             async with anyio.create_task_group() as tasks:
@@ -220,10 +220,9 @@ class Worker:
         with anyio.move_on_after(left):
             await anyio.sleep(float(pick(hook, ("sleep", "seconds"), 0)))
             if (check := check_of(hook, said)) is not None:
-                try:
-                    await self._prober.ask(seen, run, check)
-                except (ToolError, OSError) as error:
-                    self._view.event(self.identity.uid, run.container, "FailedPreStopHook", str(error))
+                problem = await self._prober.ask(seen, run, check)
+                if problem is not None:
+                    self._view.event(self.identity.uid, run.container, "FailedPreStopHook", problem)
         left -= anyio.current_time() - began
         await self._things.stop(run.id, max(left, 1 if self.identity.spec.get("terminationGracePeriodSeconds") else 0))
 
