@@ -31,6 +31,7 @@ NAMES = st.sampled_from(["a", "b", "x", "x/y", "sub/c", "sub/deep/d", "other nam
 FOLDERS = st.sampled_from(["x", "sub", "sub/deep", "moved", "burst"])
 DATA = st.sampled_from([b"", b"one\n", b"two\n", bytes(range(256)) * 3, os.urandom(700_000), b"#!/bin/sh\necho\n"])
 MODES = st.sampled_from([0o644, 0o755, 0o600])
+TARGETS = st.sampled_from(["index.html", "../index.html", "nowhere", "/etc/passwd"])
 
 Tree = dict[str, tuple[int, bytes]]
 """What a folder holds: each file with its mode and content, links with 0 and their target."""
@@ -64,7 +65,7 @@ class Story(RuleBasedStateMachine):
         aside.write_bytes(data)
         aside.replace(place)
 
-    @rule(name=NAMES, to=NAMES)
+    @rule(name=NAMES, to=TARGETS)
     def link(self, name: str, to: str) -> None:
         place = self._room_for(name)
         place.unlink(missing_ok=True)
@@ -79,8 +80,11 @@ class Story(RuleBasedStateMachine):
     @rule(name=NAMES, other=NAMES)
     def rename(self, name: str, other: str) -> None:
         place = self.pages / name
-        if (place.is_symlink() or place.is_file()) and not f"{other}/".startswith(f"{name}/"):
-            place.rename(self._room_for(other))
+        apart = not f"{other}/".startswith(f"{name}/") and not f"{name}/".startswith(f"{other}/")
+        if (place.is_symlink() or place.is_file()) and apart:
+            target = self._room_for(other)
+            if place.is_symlink() or place.is_file():  # it was not what stood in the way
+                place.rename(target)
 
     @rule(folder=FOLDERS)
     def move_folder(self, folder: str) -> None:
@@ -157,6 +161,8 @@ class Story(RuleBasedStateMachine):
         again = [event for event in self.loop.events[mark:] if event["type"] == "RunStarted"]
         assert not again, "what is there already was sent again"
         assert not [event for event in self.loop.events if event["type"] == "RunFailed"]
+        builds = [each for each in self.loop.events if each["type"] == "RunStarted" and each["action"] == "build"]
+        assert len(builds) == 1, builds[1:]
 
     def _is_busy(self) -> bool:
         """Return whether devloop itself says that something is to be done."""
@@ -214,8 +220,15 @@ def _on_disk(folder: Path) -> Tree:
 def _in_container(container: str) -> Tree:
     copied = subprocess.run(["docker", "cp", f"{container}:/www", "-"], check=False, capture_output=True)
     assert copied.returncode == 0, copied.stderr.decode()
+    try:
+        return _unpacked(copied.stdout)
+    except tarfile.TarError as error:
+        raise AssertionError("the container ended meanwhile") from error
+
+
+def _unpacked(archive: bytes) -> Tree:
     found: Tree = {}
-    with tarfile.open(fileobj=io.BytesIO(copied.stdout)) as tar:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         for member in tar:
             name = member.name.removeprefix("www/")
             if member.issym():
@@ -242,7 +255,7 @@ def test_containers_end_up_with_what_is_on_disk_whatever_happens(project: Projec
     Story.project, Story.wire, Story.replicas, Story.is_cut = project, wire, 1, False
     Story.loop = project.up()
     Story.loop.settles()
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # hypothesis has no type for it
+    run_state_machine_as_test(
         Story,
         settings=settings(
             max_examples=EXAMPLES,
