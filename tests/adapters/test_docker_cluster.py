@@ -1,8 +1,10 @@
 """What Kubernetes's objects become on a real engine: seen from inside the containers, and from outside by `docker`."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -10,9 +12,11 @@ import pytest
 
 from devloop.adapters.docker import Engine
 from devloop.adapters.docker.cluster.target import DockerCluster
+from devloop.adapters.docker.endpoint import Endpoint, find_endpoint
 from devloop.core.manifest import parse
 from devloop.core.pods import Pod
 from devloop.core.rollout import Failing, FailureReason
+from devloop.errors import UnreachableError
 from devloop.model import ContainerTarget
 from devloop.runtime.ports import ExecExit, ExecOutput, RolloutError
 from tests.engine import containers, remove_all, things
@@ -493,6 +497,61 @@ async def test_a_later_session_finds_all_and_changes_nothing(unique_name: str) -
             await second.cluster.remove()
         assert [things(unique_name, what) for what in ("container", "volume", "network")] == [[], [], []]
     finally:
+        remove_all(unique_name)
+
+
+class Proxy:
+    """A way to the engine that can be cut."""
+
+    def __init__(self, path: Path) -> None:
+        self.endpoint = Endpoint(host=f"unix://{path}", origin="the test")
+        self._path = path
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def serve(self) -> None:
+        self._path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._carry, self._path)
+
+    def cut(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        engine = await asyncio.open_unix_connection(find_endpoint().socket)
+        self._writers |= {writer, engine[1]}
+        await asyncio.gather(self._pass_on(reader, engine[1]), self._pass_on(engine[0], writer))
+
+    async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65536):
+                target.write(data)
+                await target.drain()
+        target.close()
+
+
+async def test_an_engine_that_goes_away_and_comes_back_is_gone_on_with(unique_name: str, tmp_path: Path) -> None:
+    proxy = Proxy(tmp_path / "engine.sock")
+    await proxy.serve()
+    try:
+        async with (
+            Engine(proxy.endpoint) as engine,
+            DockerCluster.open(engine, project="shop", namespace=unique_name) as cluster,
+        ):
+            place = Place(cluster, [])
+            await place.apply(SERVICE + deployment(SERVER))
+            before = await place.pod("web")
+            proxy.cut()
+            with pytest.raises(UnreachableError):
+                await cluster.objects()
+            assert [pod.uid for pod in await place.pods()] == [before.uid]
+            await proxy.serve()
+            await place.apply(SERVICE + deployment(SERVER.replace("mkdir", "mkdir -p")))
+            await place.pod("web", lambda pod: pod.ready and pod.uid != before.uid)
+    finally:
+        proxy.cut()
         remove_all(unique_name)
 
 

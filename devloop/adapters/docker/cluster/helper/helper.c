@@ -5,7 +5,7 @@
  *                          answered by `ok`. A port that leads nowhere is closed, so that connections are refused.
  *   helper dial HOST PORT  joins its standard input and output to a TCP connection.
  *
- * Names are asked of the engine's resolver at each connection: pods change their addresses. Build: see the Makefile.
+ * Names are asked of the engine's resolver at each connection: pods change their addresses. `build` beside it makes both.
  */
 
 typedef unsigned char byte;
