@@ -692,6 +692,7 @@ def setting(name: str, *, default: T) -> T:
     ```python
     dev = setting("dev", default=False)
 
+
     @image("api", target="develop" if dev else "release")
     def api_image(): ...
     ```

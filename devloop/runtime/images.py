@@ -186,9 +186,7 @@ def _facts(
             return facts
 
 
-def _base(
-    name: str, contexts: Mapping[str, str], base: Callable[[str], BaseConfig | None]
-) -> BaseConfig | None:
+def _base(name: str, contexts: Mapping[str, str], base: Callable[[str], BaseConfig | None]) -> BaseConfig | None:
     """Return what an image or a named context of this name hands on, None where that is not known."""
     replaced = next((value for key, value in contexts.items() if same_name(key, name)), None)
     if replaced is None:
@@ -198,9 +196,7 @@ def _base(
     return None if "://" in replaced else BaseConfig()
 
 
-def _named_contexts(
-    declaration: Declaration, facts: BuildFacts, read: Read, looks: Looks
-) -> Iterator[NamedContext]:
+def _named_contexts(declaration: Declaration, facts: BuildFacts, read: Read, looks: Looks) -> Iterator[NamedContext]:
     spec = declaration.spec
     assert isinstance(spec, ImageSpec)
     for name, value in spec.contexts.items():
