@@ -118,7 +118,7 @@ class Connections:
 
     async def _gateway(self, namespace: str) -> str:
         """Return a container of devloop's helper in the namespace's network, started if need be."""
-        async with self._making:
+        async with self._making:  # who gives up while it is made leaves it to the next one
             if namespace not in self._gateways:
                 network = network_name(self._things.project, namespace)
                 body = {
@@ -127,7 +127,11 @@ class Connections:
                     "HostConfig": {"NetworkMode": network, "LogConfig": {"Type": "none"}},
                 }
                 name = thing_name(self._things.project, namespace, "gateway")
-                made = await self._things.create(Creation(name=name, body=body))
-                await self._things.start(made)
+                there = await self._things.inspect(name)
+                if there is not None and there["State"]["Running"]:
+                    made = str(there["Id"])
+                else:
+                    made = await self._things.create(Creation(name=name, body=body))
+                    await self._things.start(made)
                 self._gateways[namespace] = made
             return self._gateways[namespace]
