@@ -560,6 +560,14 @@ def test_what_came_and_went_never_was() -> None:
     assert batch.wait(1.0) is None
 
 
+def test_what_went_came_back_and_went_again_is_told() -> None:
+    batch = Batch()
+    batch.gone(path("link"), 0.0)
+    batch.written(path("link"), 0.001, born=True)
+    batch.gone(path("link"), 0.002)
+    assert taken(batch, 1.0) == {"link"}
+
+
 def test_a_probe_file_holds_the_batch_for_its_dance() -> None:
     batch = Batch()
     batch.closed(path("src/f.py~"), 0.0)

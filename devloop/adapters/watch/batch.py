@@ -58,9 +58,9 @@ class Batch:
     def written(self, path: RelPath, now: float, *, born: bool = False) -> None:
         """Somebody writes to the file and will close it; `born` if it was not there before."""
         self._touch(now)
-        self._gone.discard(path)
-        if born:
+        if born and path not in self._settled:  # else it only came back: that it was there before may have been told
             self._born.add(path)
+        self._gone.discard(path)
         if path in self._streaming:
             self._settled.add(path)
         else:
