@@ -82,11 +82,15 @@ def exec(  # noqa: A001 - the command's name
 
     async def execute() -> int:
         from devloop.app.working import deployed
+        from devloop.errors import InputError
 
+        program = command[1:] if command[0] == "--" else command  # as kubectl takes it
+        if not program:
+            raise InputError("no command is given", hint=f"for example `devloop exec {node} sh`")
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
         async with deployed(place_options([node], file, context, kubeconfig, namespace, target=target)) as place:
             (service,) = place.wanted
-            return await place.exec(service, command, container=container, terminal=terminal)
+            return await place.exec(service, program, container=container, terminal=terminal)
 
     call(execute)
 

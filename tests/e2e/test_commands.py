@@ -245,6 +245,8 @@ def test_exec_passes_the_exit_code_on(project: Project, code: int) -> None:
     script = f"echo out; echo err >&2; exit {code}"
     done = project.run("exec", "web", "sh", "-c", script, place=True)
     assert (done.returncode, done.stdout, done.stderr) == (code, "out\n", "err\n")
+    as_kubectl_takes_it = project.run("exec", "web", "--", "sh", "-c", script, place=True)
+    assert as_kubectl_takes_it.stdout == "out\n"
 
 
 def test_exec_passes_on_what_is_piped_in(project: Project) -> None:
