@@ -15,7 +15,7 @@ ENGINE := found=$$(tests/cluster/up --env --if-needed --engine) && eval "$$found
 CLUSTER := found=$$(tests/cluster/up --env --if-needed) && eval "$$found"
 OUTSIDE := docker or cluster or e2e
 
-.PHONY: help up down test check format lint types unit bench lock build clean
+.PHONY: help up down test check format lint types unit bench lock build clean conformance
 
 help: ## Show these lines
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null \
@@ -31,6 +31,10 @@ check: format-check lint types unit ## Check format, lint, types, layers, unit t
 
 test: $(INSTALLED) ## Run every test, those against the real engine and cluster too; none may be skipped
 	@$(CLUSTER) && DEVLOOP_REQUIRE_CLUSTER=1 $(BIN)/pytest $(PYTEST_ARGS)
+
+conformance: $(INSTALLED) ## Hold what is inferred from Dockerfiles against the real builder: 300 generated projects (SEED=…)
+	@$(ENGINE) && DEVLOOP_REQUIRE_CLUSTER=1 DEVLOOP_CONFORMANCE_COUNT=300 DEVLOOP_CONFORMANCE_SEED=$(or $(SEED),1) \
+	  $(BIN)/pytest tests/conformance $(PYTEST_ARGS)
 
 unit: $(INSTALLED) ## Run the tests that need neither engine nor cluster
 	$(BIN)/pytest --numprocesses=logical -m "not ($(OUTSIDE))" $(PYTEST_ARGS)
