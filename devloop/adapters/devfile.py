@@ -5,12 +5,14 @@ import importlib.util
 import linecache
 import os
 import sys
+import threading
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.abc import MetaPathFinder
 from pathlib import Path
+from typing import Final
 
 from devloop.core.build_cache import cache_options
 from devloop.core.settings import Setting, of_project
@@ -21,6 +23,9 @@ from devloop.runtime.ports import Loaded
 from devloop.runtime.user_code import input_error, relative
 
 __all__ = ["PythonDevfile", "recording"]
+
+_LOADING: Final = threading.RLock()
+"""Importing afresh changes what the whole interpreter has imported: one load at a time."""
 
 _reads: ContextVar[tuple[str, set[str]] | None] = ContextVar("devloop_reads", default=None)
 
@@ -52,7 +57,7 @@ class PythonDevfile:
 
         collector = Collector(root=str(self.root), value_of=value_of)
         read: set[str] = set()
-        with recording(self.root, read), _fresh_imports(self.root):
+        with _LOADING, recording(self.root, read), _fresh_imports(self.root):
             self._load_one(self.path.name, collector, read, asked_by=None)
             done = {self.path.name}
             while collector.includes:

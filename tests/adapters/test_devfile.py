@@ -1,5 +1,6 @@
 """Loading devfiles: afresh each time, with all that they read."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,25 @@ def test_a_setting_of_the_devfile_with_a_wrong_value_is_a_mistake_with_its_place
 
 def named(name: str) -> str:
     return f"from devloop import image\n@image('api', name={name})\ndef api_image(): ...\n"
+
+
+def test_loads_in_several_threads_do_not_disturb_one_another(tmp_path: Path) -> None:
+    text = (
+        "import time\nfrom devloop import image\ntime.sleep(0.01)\nimport helper\n@image(helper.NAME)\ndef one(): ...\n"
+    )
+    devfiles = []
+    for number in range(4):
+        folder = tmp_path / str(number)
+        devfiles.append(write(folder, devfile_py=text, helper_py=f"NAME = 'folder{number}'\n"))
+
+    def contexts(devfile: PythonDevfile) -> list[str]:
+        found = []
+        for _ in range(5):
+            (declared,) = devfile.load().declarations
+            assert isinstance(declared.spec, ImageSpec)
+            found.append(declared.spec.context)
+        return found
+
+    with ThreadPoolExecutor(4) as threads:
+        for number, found in enumerate(threads.map(contexts, devfiles)):
+            assert found == [f"folder{number}"] * 5
