@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from tests.e2e.driver import Loop
 from tests.e2e.project import Project, web
 from tests.e2e.wire import Wire
-from tests.outside import eventually
+from tests.outside import eventually, output
 
 EXAMPLES = int(os.environ.get("DEVLOOP_MODEL_EXAMPLES", "4"))
 STEPS = int(os.environ.get("DEVLOOP_MODEL_STEPS", "12"))
@@ -43,7 +43,6 @@ class Story(RuleBasedStateMachine):
     project: ClassVar[Project]
     loop: ClassVar[Loop]
     wire: ClassVar[Wire]
-    replicas: ClassVar[int] = 1
     is_cut: ClassVar[bool] = False
 
     @property
@@ -124,7 +123,6 @@ class Story(RuleBasedStateMachine):
 
     @rule(replicas=st.sampled_from([1, 2, 3]))
     def scale(self, replicas: int) -> None:
-        Story.replicas = replicas
         self.project.cluster.kubectl("scale", "deployment/web", f"--replicas={replicas}")
 
     @precondition(lambda self: not self.is_cut)
@@ -160,9 +158,6 @@ class Story(RuleBasedStateMachine):
         time.sleep(1)
         again = [event for event in self.loop.events[mark:] if event["type"] == "RunStarted"]
         assert not again, "what is there already was sent again"
-        assert not [event for event in self.loop.events if event["type"] == "RunFailed"]
-        builds = [each for each in self.loop.events if each["type"] == "RunStarted" and each["action"] == "build"]
-        assert len(builds) == 1, builds[1:]
 
     def _is_busy(self) -> bool:
         """Return whether devloop itself says that something is to be done."""
@@ -172,8 +167,11 @@ class Story(RuleBasedStateMachine):
     def _is_right(self) -> bool:
         pods = self.project.cluster.pods("app=web")
         containers = _running(pods)
-        if len(pods) != self.replicas or len(containers) != self.replicas:
+        wanted_pods = self.project.cluster.get("deployment", "web")["spec"]["replicas"]
+        if not len(pods) == len(containers) == wanted_pods:
             return False
+        alive = output("docker", "ps", "--quiet", "--no-trunc").split()
+        assert set(containers) <= set(alive), "the cluster does not know yet that one has ended"
         wanted = _on_disk(self.pages)
         for container in containers:
             held = _in_container(container)
@@ -252,7 +250,7 @@ def test_containers_end_up_with_what_is_on_disk_whatever_happens(project: Projec
     web(project)
     project.write("web/pages/a", "in the image\n")
     project.write("web/pages/x/y", "in the image\n")
-    Story.project, Story.wire, Story.replicas, Story.is_cut = project, wire, 1, False
+    Story.project, Story.wire, Story.is_cut = project, wire, False
     Story.loop = project.up()
     Story.loop.settles()
     run_state_machine_as_test(
