@@ -55,7 +55,10 @@ async def examine(options: Options) -> tuple[CheckRow, ...]:
     async def look(name: str, check: _Check) -> None:
         try:
             rows[name] = CheckRow(name=name, ok=True, found=await check())
-        except (InputError, ToolError) as error:
+        except InputError as error:
+            found = error.message if error.where is None else f"{error.where}: {error.message}"
+            rows[name] = CheckRow(name=name, ok=False, found=found, hint=error.hint)
+        except ToolError as error:
             rows[name] = CheckRow(name=name, ok=False, found=error.message, hint=error.hint)
 
     place = place_of(options, spec)

@@ -11,6 +11,7 @@ from devloop.errors import InputError
 from devloop.events import RunOutput, RunProgressed
 from devloop.model import NODES, Digest, ImageRef, ImageSpec
 from devloop.runtime import images
+from devloop.runtime.outages import through_outages
 from devloop.runtime.ports import BuildLog, BuildProgress, BuildRequest, BuildStep, Way
 from devloop.runtime.render import PLACEHOLDER_TAG, in_folder
 from devloop.runtime.tasks import call_in_thread
@@ -54,8 +55,12 @@ async def build(run: Run, node: Node, graph: Graph, tools: Tools, before: Result
     local = replace(detail.repository, tag=tag_of(image))
     await tools.builder.tag(image, local)
     used = local
-    if tools.delivery is not None:
-        used = await tools.delivery.deliver(image, local, lambda text: _progress(run, node, tools, text))
+    if (delivery := tools.delivery) is not None:
+
+        async def deliver() -> ImageRef:
+            return await delivery.deliver(image, local, lambda text: _progress(run, node, tools, text))
+
+        used = await through_outages(run, tools, deliver)  # what was built stays built
     done = _done(image, used, before)
     if done.changed:
         keep = {image} if before is None else {image, before.digest}

@@ -4,20 +4,19 @@ Expected failures become values here; anything else is a bug and ends the sessio
 """
 
 import time
-from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 from devloop.core.graph import Graph
 from devloop.core.runs import DONE, Follow, Make, Remove, Run, RunEnded, Sync
 from devloop.core.state import State
 from devloop.core.trace import Result
-from devloop.errors import DevloopError, UnreachableError
-from devloop.events import Noted, RunCancelled, RunFailed, RunProgressed, RunStarted, RunSucceeded, problems
+from devloop.errors import DevloopError
+from devloop.events import Noted, RunCancelled, RunFailed, RunStarted, RunSucceeded, problems
 from devloop.model import ForwardRule, Kind
 from devloop.runtime.build import build
 from devloop.runtime.copying import copy, follow
 from devloop.runtime.deploy import deploy
-from devloop.runtime.outages import outlast
+from devloop.runtime.outages import through_outages
 from devloop.runtime.ports import ContainerLostError, SyncRefusedError
 from devloop.runtime.tasks import run_task
 from devloop.runtime.tools import Done, Tools
@@ -38,7 +37,10 @@ async def execute(run: Run, graph: Graph, tools: Tools, state: State, forwards: 
     started = time.monotonic()
     tools.emit(RunStarted(node=run.key.node, run=run.number, action=run.action, reasons=run.reasons))
     try:
-        done, ended = await _through_outages(run, tools, lambda: _work(run, graph, tools, state, forwards))
+        if isinstance(run.work, Make | Remove):
+            done, ended = await through_outages(run, tools, lambda: _work(run, graph, tools, state, forwards))
+        else:
+            done, ended = await _work(run, graph, tools, state, forwards)
     except DevloopError as error:
         return _failed(run, tools, error, time.monotonic() - started)
     seconds = time.monotonic() - started
@@ -53,19 +55,6 @@ async def execute(run: Run, graph: Graph, tools: Tools, state: State, forwards: 
         )
     )
     return ended
-
-
-async def _through_outages(
-    run: Run, tools: Tools, work: Callable[[], Awaitable[tuple[Done, RunEnded]]]
-) -> tuple[Done, RunEnded]:
-    """Do the work; in a session that goes on, an engine or a cluster that does not answer is waited for."""
-    if not tools.persistent or not isinstance(run.work, Make | Remove):
-        return await work()
-
-    def tell(error: UnreachableError) -> None:
-        tools.emit(RunProgressed(node=run.key.node, run=run.number, message=f"{error.message}; trying again"))
-
-    return await outlast(work, tell)
 
 
 async def _work(

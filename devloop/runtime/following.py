@@ -1,13 +1,16 @@
 """What follows the pods: the logs, the ports, and the connections that files go through."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from datetime import datetime
 
 from devloop.core.feeds import all_feeds
 from devloop.core.pods import Pod, Running
 from devloop.core.selectors import PodFacts
 from devloop.core.state import PodsSeen, State
+from devloop.errors import UnreachableError
 from devloop.model import ContainerTarget
+from devloop.runtime.outages import outlast
 from devloop.runtime.pods import PodBoard, running_containers
 from devloop.runtime.ports import Cluster, Forwarder, Syncer, Tailer
 
@@ -45,7 +48,8 @@ class Following:
 
     async def run(self, cluster: Cluster, tell: Callable[[PodsSeen], None]) -> None:
         """Tell of the project's own pods, until cancelled."""
-        async with cluster.pods() as snapshots:
+        async with AsyncExitStack() as stack:
+            snapshots = await outlast(lambda: stack.enter_async_context(cluster.pods()), _ignore)
             async for pods in snapshots:
                 self._board.take(pods)
                 if self._tailer is not None:
@@ -54,7 +58,8 @@ class Following:
 
     async def run_others(self, cluster: Cluster, tell: Callable[[PodsSeen], None]) -> None:
         """Tell of the namespace's other pods, too, until cancelled: files may be copied into what others deployed."""
-        async with cluster.all_pods() as snapshots:
+        async with AsyncExitStack() as stack:
+            snapshots = await outlast(lambda: stack.enter_async_context(cluster.all_pods()), _ignore)
             async for pods in snapshots:
                 own = {pod.uid for pod in self._board.pods}
                 self._others = tuple(pod for pod in pods if pod.uid not in own)
@@ -81,6 +86,10 @@ class Following:
         others = [pod for pod in self._others if pod.uid not in {each.uid for each in own}]
         facts = {pod.uid: _facts(pod, own=True) for pod in own} | {pod.uid: _facts(pod, own=False) for pod in others}
         return PodsSeen(containers=running_containers([*own, *others]), ready=self._board.ready, pods=facts)
+
+
+def _ignore(_: UnreachableError) -> None:
+    """Whoever deploys tells of an outage."""
 
 
 def _facts(pod: Pod, *, own: bool) -> PodFacts:

@@ -5,9 +5,12 @@ from typing import Final, TypeVar
 
 import anyio
 
+from devloop.core.runs import Run
 from devloop.errors import UnreachableError
+from devloop.events import RunProgressed
+from devloop.runtime.tools import Tools
 
-__all__ = ["outlast"]
+__all__ = ["outlast", "through_outages"]
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
@@ -33,3 +36,14 @@ async def outlast(work: Callable[[], Awaitable[_T]], tell: Callable[[Unreachable
                 told = error.message
             await anyio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+async def through_outages(run: Run, tools: Tools, work: Callable[[], Awaitable[_T]]) -> _T:
+    """Do a part of a run; in a session that goes on, an engine or a cluster that does not answer is waited for."""
+    if not tools.persistent:
+        return await work()
+
+    def tell(error: UnreachableError) -> None:
+        tools.emit(RunProgressed(node=run.key.node, run=run.number, message=f"{error.message}; trying again"))
+
+    return await outlast(work, tell)

@@ -1,5 +1,6 @@
 """What every `Builder` does: one suite for the fake and for the real engine."""
 
+import shlex
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import anyio.to_thread
 import pytest
 
 from devloop.adapters.docker import DockerBuilder
+from devloop.adapters.docker.buildx import find_buildx
 from devloop.errors import ToolError
 from devloop.model import Digest, ImageRef
 from devloop.runtime.ports import Builder, BuildLog, BuildProgress, BuildRequest, BuildStep, ImageConfig
@@ -201,6 +203,30 @@ async def test_an_image_is_built_on_one_that_was_just_built(
         )
         images.add(await builder.build(on_base, ignore))
     assert len(images) == 2
+
+
+@pytest.mark.docker
+async def test_a_step_whose_layer_the_cache_has_lost_is_run_again(
+    make: Make, tmp_path: Path, unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "buildx"
+    program.write_text(
+        f"""#!/bin/sh
+case " $* " in
+  *" --no-cache "*) ;;
+  *" --metadata-file="*) echo 'ERROR: failed to solve: layer does not exist' >&2; exit 1 ;;
+esac
+exec {shlex.join(find_buildx())} "$@"
+"""
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr("devloop.adapters.docker.builder.find_buildx", lambda: (str(program),))
+    told: list[BuildProgress] = []
+    async with DockerBuilder() as builder:
+        image = await builder.build(make("FROM busybox\nENV N=1\n"), told.append)
+        assert await builder.resolve(image) == image
+    assert any(isinstance(each, BuildLog) and "has lost a layer" in each.line for each in told)
+    await anyio.to_thread.run_sync(remove_images, unique_name)
 
 
 async def test_pruning_removes_devloops_tags_but_those_to_keep(builder: Builder, make: Make, unique_name: str) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from devloop.adapters.docker import find_endpoint
 from tests.e2e.project import Project, free_port
 from tests.e2e.wire import Wire
 from tests.outside import Cluster
@@ -39,12 +40,23 @@ def wire(project: Project) -> Iterator[Wire]:
     entry = next(each["cluster"] for each in config["clusters"] if each["name"] == context["cluster"])
     server = urlsplit(entry["server"])
     assert server.hostname is not None
-    wire = Wire(server.hostname, server.port or 443)
-    entry["server"] = f"{server.scheme}://127.0.0.1:{wire.port}"
+    wire = Wire((server.hostname, server.port or 443))
+    entry["server"] = f"{server.scheme}://127.0.0.1:{wire.here[1]}"
     entry["tls-server-name"] = server.hostname
     copy = project.folder.parent / "kubeconfig"
     copy.write_text(yaml.safe_dump(config))
     project.env["KUBECONFIG"] = str(copy)
+    yield wire
+    wire.close()
+
+
+@pytest.fixture
+def engine_wire(project: Project) -> Iterator[Wire]:
+    """The wire between devloop and the engine; tests themselves go around it."""
+    engine = find_endpoint().socket
+    assert engine is not None
+    wire = Wire(engine, str(project.folder.parent / "docker.sock"))
+    project.env["DOCKER_HOST"] = f"unix://{wire.here}"
     yield wire
     wire.close()
 

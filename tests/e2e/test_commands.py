@@ -292,11 +292,14 @@ def test_doctor_finds_all_well_here(project: Project) -> None:
 def test_doctor_says_what_is_wrong_and_how_to_mend_it(project: Project) -> None:
     web(project)
     add(project, "\nnonsense(\n")
-    done = project.run("doctor", env={"DOCKER_HOST": "unix:///nowhere", "KUBECONFIG": "/nowhere"})
+    kubeconfig = project.folder / "kubeconfig"
+    kubeconfig.write_text("clusters: [")
+    done = project.run("doctor", env={"DOCKER_HOST": "unix:///nowhere", "KUBECONFIG": str(kubeconfig)})
     assert done.returncode == 1
     wrong = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("no ")]
     assert wrong == ["project", "engine", "context"]
     assert done.stdout.count("hint: ") == 3
+    assert f"{kubeconfig}:2:1: " in done.stdout
 
 
 # --- wrong input ---

@@ -1,5 +1,6 @@
-"""The API server goes away and comes back: what was saved meanwhile is deployed, without another save."""
+"""API server and engine go away and come back: what was saved meanwhile is deployed, without another save."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -27,7 +28,20 @@ def test_a_manifest_saved_during_an_outage_is_deployed_after_it(project: Project
     assert project.identity() != before
 
 
-def test_a_file_saved_during_an_outage_is_synced_after_it(project: Project, wire: Wire) -> None:
+def test_a_file_is_synced_by_the_engine_while_the_api_server_is_away(project: Project, wire: Wire) -> None:
+    web(project)
+    loop = project.up()
+    loop.settles()
+    before = project.identity()
+    wire.cut()
+    mark = loop.mark()
+    project.write("web/pages/index.html", "two\n")
+    loop.wait("RunSucceeded", since=mark, node="sync:web-pages")
+    project.shows(project.inside("web"), "two")
+    assert project.identity() == before
+
+
+def test_a_file_saved_during_an_outage_is_synced_after_it(project: Project, wire: Wire, engine_wire: Wire) -> None:
     web(project)
     loop = project.up()
     loop.settles()
@@ -35,11 +49,13 @@ def test_a_file_saved_during_an_outage_is_synced_after_it(project: Project, wire
     project.write("web/pages/index.html", "two\n")
     project.shows(project.url, "two")
     wire.cut()
+    engine_wire.cut()
     mark = loop.mark()
     project.write("web/pages/index.html", "three\n")
     loop.wait("FilesChanged", since=mark)
     with pytest.raises(AssertionError):
         loop.wait("RunSucceeded", since=mark, within=3)
+    engine_wire.mend()
     wire.mend()
     project.shows(project.inside("web"), "three", within=30)
     assert project.identity() == before
@@ -71,11 +87,14 @@ def says(ending: str) -> Callable[[Event], bool]:
 
 def test_an_outage_at_the_start_is_told_and_outlasted(project: Project, wire: Wire) -> None:
     web(project)
+    project.count_builds()
     wire.cut()
     loop = project.up()
-    loop.wait("RunProgressed", within=30, node="service:web", where=says("; trying again"))
+    loop.wait("RunProgressed", within=30, where=says("; trying again"))
+    time.sleep(3)
     wire.mend()
     project.shows(project.url, "one")
+    assert project.builds() == 1
 
 
 def test_an_outage_at_the_start_of_what_ran_before_is_told_and_outlasted(project: Project, wire: Wire) -> None:

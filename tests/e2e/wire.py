@@ -1,34 +1,38 @@
-"""The wire between devloop and the API server, which tests can cut."""
+"""The wires between devloop and what it talks to, which tests can cut."""
 
 import select
 import socket
 import threading
 from contextlib import suppress
+from pathlib import Path
 
-__all__ = ["Wire"]
+__all__ = ["Address", "Wire"]
+
+Address = tuple[str, int] | str
+"""A host and a port, or the path of a Unix socket."""
 
 
 class Wire:
-    """A TCP proxy to the API server that can be cut: connections end, and new ones are refused."""
+    """A proxy that can be cut: connections end, and new ones are refused.
 
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
-        self._server = self._listen(0)
-        self.port = self._server.getsockname()[1]
+    Args:
+        target: Where it leads to.
+        here: Where it is listened on; port 0 stands for any that is free.
+    """
+
+    def __init__(self, target: Address, here: Address = ("127.0.0.1", 0)) -> None:
+        self._target = target
+        self._server = _listen(here)
+        self.here: Address = self._server.getsockname()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
         self._accept()
 
-    def _listen(self, port: int) -> socket.socket:
-        server = socket.socket()
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("127.0.0.1", port))
-        server.listen(128)
-        return server
-
     def cut(self) -> None:
         """End all connections and take no new ones."""
         _reset(self._server)
+        if isinstance(self.here, str):
+            Path(self.here).unlink(missing_ok=True)
         with self._lock:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
@@ -37,7 +41,7 @@ class Wire:
 
     def mend(self) -> None:
         """Take connections again."""
-        self._server = self._listen(self.port)
+        self._server = _listen(self.here)
         self._accept()
 
     def close(self) -> None:
@@ -54,13 +58,35 @@ class Wire:
             except OSError:
                 return
             try:
-                upstream = socket.create_connection(self._target)
+                upstream = _connect(self._target)
             except OSError:
                 client.close()
                 continue
             with self._lock:
                 self._pairs.append((client, upstream))
             threading.Thread(target=_pump, args=[client, upstream], daemon=True).start()
+
+
+def _listen(here: Address) -> socket.socket:
+    server = socket.socket(_family(here))
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(here)
+    server.listen(128)
+    return server
+
+
+def _connect(target: Address) -> socket.socket:
+    upstream = socket.socket(_family(target))
+    try:
+        upstream.connect(target)
+    except OSError:
+        upstream.close()
+        raise
+    return upstream
+
+
+def _family(address: Address) -> socket.AddressFamily:
+    return socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
 
 
 def _pump(client: socket.socket, upstream: socket.socket) -> None:

@@ -19,12 +19,15 @@ from devloop.core.delivery import EngineFacts, NodeFacts
 from devloop.core.reference import parse, same_repository
 from devloop.errors import ToolError
 from devloop.model import Digest, ImageRef
-from devloop.runtime.ports import BuildProgress, BuildRequest, ImageConfig
+from devloop.runtime.ports import BuildLog, BuildProgress, BuildRequest, ImageConfig
 from devloop.runtime.processes import capture, run
 
 __all__ = ["DockerBuilder"]
 
 _TAG_PREFIX: Final = "dev-"
+_LOST: Final = ("layer does not exist",)
+"""What the engine says when its build cache knows a step whose layer is gone, time after time until the step is run
+again: https://github.com/moby/moby/issues/41595."""
 
 
 class DockerBuilder:
@@ -72,6 +75,11 @@ class DockerBuilder:
             reader, code = await self._run(request, metadata, report)
             if code and not reader.understood and await self._progress_is_other():
                 reader, code = await self._run(request, metadata, report)
+            if code and not request.no_cache and reader.failure().reason in _LOST:
+                report(
+                    BuildLog(step="cache", line="the engine's build cache has lost a layer: building without the cache")
+                )
+                reader, code = await self._run(replace(request, no_cache=True), metadata, report)
             if code:
                 raise await self._failed(request, reader, code)
             return await self._built(request, json.loads(metadata.read_text(encoding="utf-8")))

@@ -48,9 +48,12 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         config = yaml.load(path.read_bytes(), Loader=loader) or {}  # noqa: S506 - both are safe loaders
     except (OSError, yaml.YAMLError) as error:
-        raise InputError(
-            f"kubeconfig `{path}` cannot be read: {_first_line(error)}", where=Where(path=str(path))
-        ) from error
+        mark = getattr(error, "problem_mark", None)
+        where = (
+            Where(path=str(path)) if mark is None else Where(path=str(path), line=mark.line + 1, column=mark.column + 1)
+        )
+        hint = "mend it, or name another file: `--kubeconfig`, or the environment variable KUBECONFIG"
+        raise InputError(f"this kubeconfig cannot be read: {_reason(error)}", where=where, hint=hint) from error
     if not isinstance(config, dict):
         raise InputError(f"`{path}` is not a kubeconfig", where=Where(path=str(path)))
     for plural, singular in (("clusters", "cluster"), ("users", "user")):
@@ -60,5 +63,5 @@ def _read(path: Path) -> Mapping[str, Any]:
     return config
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+def _reason(error: OSError | yaml.YAMLError) -> str:
+    return getattr(error, "problem", None) or getattr(error, "strerror", None) or type(error).__name__
