@@ -25,8 +25,8 @@ from anyio.abc import ByteStream
 from benchmarks.http_load import Figures, ask
 from devloop.adapters.forward import PortForwarder
 from devloop.adapters.kube.cluster import KubeCluster
+from devloop.core.cluster.pods import Pod
 from devloop.core.manifest import parse
-from devloop.core.pods import Pod
 from devloop.model import ForwardRule
 from tests.outside import current_context, kubeconfig, output
 

@@ -31,8 +31,8 @@ from devloop.adapters.files import DiskFiles
 from devloop.app.options import Options
 from devloop.app.workspace import Workspace
 from devloop.core.engine import decide, situation
+from devloop.core.engine.state import Observed, PodsSeen, State
 from devloop.core.plan import Due, assume, plan
-from devloop.core.state import Observed, PodsSeen, State
 from devloop.model import ContainerTarget, NodeId, RelPath
 from devloop.runtime.observe import Observation, Observer
 from devloop.runtime.ports import Hint, PathsHint

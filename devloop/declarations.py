@@ -64,7 +64,7 @@ class ProjectSpec:
         contexts: Names (or patterns with `*`) of contexts that may be deployed to though they are not local.
         registry: Where images are pushed for the cluster to pull.
         builder: The buildx builder of images that name none; None for the current one.
-        cache: Where builds keep their cache, as `core.build_cache` reads it.
+        cache: Where builds keep their cache, as `core.delivery.cache` reads it.
         images: Further places where manifests name images, for all services.
         helper: The image of the containers that stand beside those without a shell.
         where: The place of the call.

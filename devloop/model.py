@@ -155,7 +155,7 @@ class ImageSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePath:
-    """Where objects of a kind name an image, as the user declares it; `core.image_places` reads it.
+    """Where objects of a kind name an image, as the user declares it; `core.manifest.image_places` reads it.
 
     Attributes:
         kind: The kind, with its API group if need be (`example.org/Runner`), or `*`.

@@ -27,9 +27,9 @@ from devloop.app.options import UP, find_devfile
 from devloop.app.planning import Planned, planned
 from devloop.core import digests
 from devloop.core.engine import situation
+from devloop.core.engine.state import Observed, State
 from devloop.core.graph import Graph, ImageDetail
 from devloop.core.plan import Due, Mode, assume, plan
-from devloop.core.state import Observed, State
 from devloop.core.trace import Result
 from devloop.errors import InputErrors
 from devloop.model import Kind, NodeId

@@ -14,7 +14,7 @@ from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Final
 
-from devloop.core.build_cache import cache_options
+from devloop.core.delivery.cache import cache_options
 from devloop.core.settings import Setting, of_project
 from devloop.declarations import ProjectSpec, SettingSpec
 from devloop.dsl import Collector, collecting

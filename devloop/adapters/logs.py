@@ -13,8 +13,8 @@ import anyio
 from anyio import AsyncContextManagerMixin
 from anyio.abc import ObjectReceiveStream, TaskGroup
 
-from devloop.core.log_cursor import LogCursor, LogSource, Read, Runs, Stop, Wait, log_sources, next_read
-from devloop.core.pods import Pod
+from devloop.core.cluster.log_cursor import LogCursor, LogSource, Read, Runs, Stop, Wait, log_sources, next_read
+from devloop.core.cluster.pods import Pod
 from devloop.errors import UnreachableError
 from devloop.runtime.ports import ContainerLostError, ContainerTarget, LogLine
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from devloop.core.pulling import Ledger
+from devloop.core.sync.pulling import Ledger
 from devloop.core.trace import Inputs, Result, Trace
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, Digest, Kind, NodeId, RelPath

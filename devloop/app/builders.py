@@ -6,8 +6,8 @@ from typing import Final
 
 from devloop.adapters.docker.buildx import find_buildx
 from devloop.adapters.kube.config import read_contexts
-from devloop.core.contexts import choose
-from devloop.core.new_builder import ContainerBuilder, KubernetesBuilder, create_arguments
+from devloop.core.cluster.contexts import choose
+from devloop.core.delivery.builders import ContainerBuilder, KubernetesBuilder, create_arguments
 from devloop.errors import InputError, ToolError
 from devloop.runtime.processes import run_lines
 

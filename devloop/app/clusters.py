@@ -7,7 +7,7 @@ from devloop.adapters.docker import Engine
 from devloop.app.lean import import_httpx
 from devloop.app.options import Options
 from devloop.app.workspace import Place
-from devloop.core.targets import Target
+from devloop.core.cluster.targets import Target
 from devloop.runtime.ports import Cluster
 
 __all__ = ["open_cluster"]

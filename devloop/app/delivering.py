@@ -9,8 +9,9 @@ import anyio
 from devloop.adapters.delivery import delivery_for
 from devloop.adapters.docker import DockerBuilder
 from devloop.app.workspace import Place
-from devloop.core.contexts import Context
-from devloop.core.delivery import (
+from devloop.core.cluster.contexts import Context
+from devloop.core.cluster.targets import Target
+from devloop.core.delivery.plans import (
     DeliveryPlan,
     LoadImages,
     NodeFacts,
@@ -24,10 +25,9 @@ from devloop.core.delivery import (
     platforms_of,
     seen_from_here,
 )
+from devloop.core.delivery.pull_secrets import Obstacle, missing_secret, pull_needs
 from devloop.core.manifest import Manifest
-from devloop.core.pull_secrets import Obstacle, missing_secret, pull_needs
 from devloop.core.reference import parse
-from devloop.core.targets import Target
 from devloop.model import Digest, Document, ImageRef
 from devloop.runtime.ports import Cluster, Delivery, Way
 

@@ -10,8 +10,8 @@ from devloop.app.delivering import LateDelivery
 from devloop.app.lean import import_httpx
 from devloop.app.options import Options
 from devloop.app.workspace import Place, Workspace, place_of
-from devloop.core.contexts import OWN_CONTEXT, Context, is_local
-from devloop.core.targets import Target
+from devloop.core.cluster.contexts import OWN_CONTEXT, Context, is_local
+from devloop.core.cluster.targets import Target
 from devloop.declarations import ProjectSpec
 from devloop.errors import DevloopError, InputError, InputErrors, ToolError, UnreachableError
 from devloop.model import RelPath

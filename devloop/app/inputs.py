@@ -8,7 +8,7 @@ from devloop.core.digests import ABSENT
 from devloop.core.graph import Edge, ImageDetail, Node, ServiceDetail, SyncDetail
 from devloop.core.patterns import IgnoreRule
 from devloop.core.template import facts as template_facts
-from devloop.core.template_environment import Files as Templates
+from devloop.core.template.environment import Files as Templates
 from devloop.errors import InputErrors, Where
 from devloop.model import NodeId, RelPath, ServiceSpec
 from devloop.runtime.observe import Observation

@@ -21,8 +21,8 @@ from devloop.app.planning import Planned, planned
 from devloop.app.reaching import ways_into
 from devloop.app.remembered import still_there
 from devloop.app.workspace import Place, Workspace, place_of
+from devloop.core.engine.state import Requested, State
 from devloop.core.plan import Mode
-from devloop.core.state import Requested, State
 from devloop.core.trace import Trace
 from devloop.dsl import Service
 from devloop.errors import InputErrors, ToolError, UnreachableError

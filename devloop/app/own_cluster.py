@@ -14,9 +14,9 @@ from devloop.adapters.kube.config import read_contexts
 from devloop.adapters.kube.entries import add_entries, remove_entries, server_known
 from devloop.adapters.own_cluster import ClusterContainer, Found
 from devloop.app.lean import import_httpx
-from devloop.core.contexts import OWN_CONTEXT, OWN_NODE, Context
-from devloop.core.kubeconfig import Entries
-from devloop.core.yaml_documents import parse_documents
+from devloop.core.cluster.contexts import OWN_CONTEXT, OWN_NODE, Context
+from devloop.core.cluster.kubeconfig import Entries
+from devloop.core.yaml.documents import parse_documents
 from devloop.errors import InputError, ToolError, Where
 from devloop.model import Document
 from devloop.ui.rows import ClusterRow

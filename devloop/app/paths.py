@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from devloop.app.inputs import service_files
 from devloop.app.places import Places
 from devloop.core.graph import Graph, ImageDetail, Node, ServiceDetail, SyncDetail, TaskDetail
-from devloop.core.syncing import FollowUp, Placement
+from devloop.core.sync.rules import FollowUp, Placement
 from devloop.errors import Where
 from devloop.model import Kind, NodeId, PullRule, RelPath, RestartRule, RunRule
 from devloop.runtime.observe import Observation

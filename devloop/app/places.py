@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from devloop.core.digests import ABSENT
 from devloop.core.graph import Graph, ImageDetail, Node
 from devloop.core.patterns import IgnoreRule, IgnoreRules
-from devloop.core.syncing import Source
+from devloop.core.sync.rules import Source
 from devloop.errors import InputError, Where
 from devloop.model import ImageSpec, RelPath
 from devloop.runtime.observe import Observation

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from devloop.core.engine import situation
+from devloop.core.engine.state import Observed, State
 from devloop.core.graph import Graph
 from devloop.core.plan import ACTIONS, Busy, Due, Idle, Step, Synced, UpToDate, Waiting, assume, plan
-from devloop.core.state import Observed, State
 from devloop.core.trace import UNSURE
 from devloop.model import Digest, Kind, NodeId, RelPath
 from devloop.runtime.observe import Observation

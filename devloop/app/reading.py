@@ -16,11 +16,11 @@ from devloop.app.paths import path_row
 from devloop.app.places import Places
 from devloop.app.planning import planned
 from devloop.app.workspace import Place, Workspace, place_of
+from devloop.core.engine.state import State
 from devloop.core.graph import Graph, ImageDetail, Node
 from devloop.core.manifest import Manifest
 from devloop.core.names import from_system
 from devloop.core.plan import Mode
-from devloop.core.state import State
 from devloop.core.trace import Result, file_of
 from devloop.errors import InputError, InputErrors
 from devloop.events import Problem

@@ -13,7 +13,7 @@ from devloop.app.clusters import open_cluster
 from devloop.app.options import Options
 from devloop.app.terminal import Terminal, read_to_end
 from devloop.app.workspace import Workspace, place_of
-from devloop.core.pods import Container, Pod
+from devloop.core.cluster.pods import Container, Pod
 from devloop.errors import InputError, InputErrors, ToolError
 from devloop.events import PodOutput
 from devloop.model import ContainerTarget, ForwardRule, Kind, NodeId, ObjectKey

@@ -15,11 +15,11 @@ from devloop.adapters.rendering import ToolRenderer
 from devloop.adapters.state import FileStore, state_directory
 from devloop.adapters.watch import FileWatcher
 from devloop.app.options import Options, find_devfile
-from devloop.core.contexts import Context, choose
+from devloop.core.cluster.contexts import Context, choose
+from devloop.core.cluster.namespaces import namespace_for
+from devloop.core.cluster.targets import Target, choose_target
 from devloop.core.graph import Graph, Node, bind
-from devloop.core.namespaces import namespace_for
 from devloop.core.settings import resolve
-from devloop.core.targets import Target, choose_target
 from devloop.declarations import ProjectSpec
 from devloop.errors import InputError, InputErrors
 from devloop.model import NodeId

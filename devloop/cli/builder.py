@@ -44,7 +44,7 @@ def create(
 
     async def command() -> None:
         from devloop.app.builders import check_cluster, create_builder
-        from devloop.core.new_builder import ContainerBuilder, KubernetesBuilder
+        from devloop.core.delivery.builders import ContainerBuilder, KubernetesBuilder
 
         if not kubernetes:
             await create_builder(ContainerBuilder(name=name, image=image), _tell)

@@ -125,7 +125,7 @@ def render(
     """Print the manifests as they would be applied, comments and layout as they were written."""
 
     async def command() -> None:
-        from devloop.core.rewriting import rewritten
+        from devloop.core.manifest.rewriting import rewritten
 
         check_choice("--output", output, ("yaml", "json"))
         reading = await open_reading(nodes, file, settings, context, kubeconfig, namespace, target=target)

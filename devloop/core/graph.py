@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
-from devloop.core.build_context import NamedContext
-from devloop.core.build_model import BuildFacts
+from devloop.core.dockerfile.build import BuildFacts
+from devloop.core.dockerfile.context import NamedContext
 from devloop.core.manifest import Manifest
+from devloop.core.manifest.workloads import ServiceFacts
 from devloop.core.patterns import IgnoreRules
-from devloop.core.selectors import PodSelector
-from devloop.core.syncing import Placement
-from devloop.core.workloads import ServiceFacts
+from devloop.core.sync.rules import Placement
+from devloop.core.sync.selectors import PodSelector
 from devloop.declarations import Declaration, Parameter
 from devloop.errors import InputError, Where
 from devloop.model import Digest, ImageRef, Kind, NodeId, RelPath, Rule

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Final
 
-from devloop.core.build_cache import cache_options
+from devloop.core.delivery.cache import cache_options
+from devloop.core.engine.runs import Make, Run
 from devloop.core.graph import Graph, ImageDetail, Node
-from devloop.core.runs import Make, Run
 from devloop.core.trace import Result
 from devloop.errors import InputError
 from devloop.events import RunOutput, RunProgressed

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from devloop.core import digests, helm, helmignore, kustomization, objects
+from devloop.core import digests
+from devloop.core.charts import helm, helmignore, kustomization
+from devloop.core.charts.kustomization import Reference, Way, is_remote, plugin_references
+from devloop.core.charts.rendering_errors import of_helm, of_kustomize
 from devloop.core.graph import Node
-from devloop.core.kustomization import Reference, Way, is_remote, plugin_references
-from devloop.core.manifest import Manifest, parse
-from devloop.core.rendering_errors import of_helm, of_kustomize
-from devloop.core.yaml_documents import YamlError, parse_documents
+from devloop.core.manifest import Manifest, objects, parse
+from devloop.core.yaml.documents import YamlError, parse_documents
 from devloop.dsl import Image, Service, Sync, Task
 from devloop.errors import InputError, InputErrors, ToolError, Where
 from devloop.model import Digest, HelmSource, KustomizeSource, RelPath

@@ -6,10 +6,10 @@ from typing import assert_never
 
 from anyio import to_thread
 
-from devloop.core.pulling import Looked
-from devloop.core.runs import DONE, Follow, Run, RunEnded, Sync
-from devloop.core.state import State
-from devloop.core.syncing import FollowUp
+from devloop.core.engine.runs import DONE, Follow, Run, RunEnded, Sync
+from devloop.core.engine.state import State
+from devloop.core.sync.pulling import Looked
+from devloop.core.sync.rules import FollowUp
 from devloop.errors import ToolError
 from devloop.events import Noted, RunOutput, RunProgressed
 from devloop.model import Digest, PullRule, RelPath, RestartRule, RunRule

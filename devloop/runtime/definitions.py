@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from devloop.core import digests
-from devloop.core.helmignore import HelmIgnore
+from devloop.core.charts.helmignore import HelmIgnore
 from devloop.errors import InputError
 from devloop.model import Digest, RelPath
 from devloop.runtime.ports import Files

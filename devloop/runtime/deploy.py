@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from devloop.core import digests
+from devloop.core.engine.runs import Make, Run
 from devloop.core.graph import Graph, Node, ServiceDetail
 from devloop.core.manifest import Manifest
-from devloop.core.runs import Make, Run
-from devloop.core.supervisor import ImageCommand, supervised, without_shell
-from devloop.core.syncing import Placement
+from devloop.core.manifest.workloads import facts as service_facts
+from devloop.core.sync.rules import Placement
+from devloop.core.sync.supervisor import ImageCommand, supervised, without_shell
 from devloop.core.trace import Result
-from devloop.core.workloads import facts as service_facts
 from devloop.events import Noted, RunProgressed
 from devloop.model import Digest, ImageRef, NodeId
 from devloop.runtime.definitions import Definitions

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from devloop.core import digests
+from devloop.core.cluster.forwarding import Asked, PortNote, rules, settle
 from devloop.core.dockerfile import BaseConfig
-from devloop.core.forwarding import Asked, PortNote, rules, settle
 from devloop.core.graph import (
     Binding,
     Edge,
@@ -24,12 +24,12 @@ from devloop.core.graph import (
     bind,
     ordered,
 )
-from devloop.core.images import image_uses
 from devloop.core.manifest import Manifest
-from devloop.core.object_needs import with_object_edges
+from devloop.core.manifest.images import image_uses
+from devloop.core.manifest.needs import with_object_edges
+from devloop.core.manifest.workloads import facts as service_facts
 from devloop.core.settings import Setting, resolve
-from devloop.core.syncing import patterns
-from devloop.core.workloads import facts as service_facts
+from devloop.core.sync.rules import patterns
 from devloop.declarations import Declaration, ProjectSpec
 from devloop.errors import InputError, InputErrors
 from devloop.model import (

@@ -6,9 +6,9 @@ Expected failures become values here; anything else is a bug and ends the sessio
 import time
 from typing import assert_never
 
+from devloop.core.engine.runs import DONE, Follow, Make, Remove, Run, RunEnded, Sync
+from devloop.core.engine.state import State
 from devloop.core.graph import Graph
-from devloop.core.runs import DONE, Follow, Make, Remove, Run, RunEnded, Sync
-from devloop.core.state import State
 from devloop.core.trace import Result
 from devloop.errors import DevloopError
 from devloop.events import Noted, RunCancelled, RunFailed, RunStarted, RunSucceeded, problems

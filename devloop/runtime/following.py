@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 
-from devloop.core.feeds import all_feeds
-from devloop.core.pods import Pod, Running
-from devloop.core.selectors import PodFacts
-from devloop.core.state import PodsSeen, State
+from devloop.core.cluster.pods import Pod, Running
+from devloop.core.engine.state import PodsSeen, State
+from devloop.core.sync.feeds import all_feeds
+from devloop.core.sync.selectors import PodFacts
 from devloop.errors import UnreachableError
 from devloop.model import ContainerTarget
 from devloop.runtime.outages import outlast

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from devloop.core import digests, reference
-from devloop.core.build_context import NamedContext
 from devloop.core.dockerfile import BaseConfig, BuildFacts, Dockerfile, build_facts, parse
-from devloop.core.links import followed
+from devloop.core.dockerfile.context import NamedContext
+from devloop.core.dockerfile.links import followed
 from devloop.core.patterns import NO_IGNORE, IgnoreRules
 from devloop.core.reference import same_name
-from devloop.core.syncing import patterns
+from devloop.core.sync.rules import patterns
 from devloop.declarations import Declaration
 from devloop.errors import InputError, Where
 from devloop.model import NODES, Digest, ImageRef, ImageSpec, RelPath

@@ -8,7 +8,7 @@ import anyio
 from anyio import CancelScope, create_task_group
 from anyio.abc import TaskGroup
 
-from devloop.core.pulling import look_script
+from devloop.core.sync.pulling import look_script
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget
 from devloop.runtime.ports import Cluster, ExecExit, ExecOutput

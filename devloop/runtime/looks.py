@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias, assert_never
 
-from devloop.core.archives import may_be_archive
-from devloop.core.links import followed
+from devloop.core.dockerfile.archives import may_be_archive
+from devloop.core.dockerfile.links import followed
+from devloop.core.dockerfile.sources import Source, SourceKind
 from devloop.core.patterns import Glob, IgnoreRules, is_glob
-from devloop.core.sources import Source, SourceKind
 from devloop.model import RelPath
 from devloop.runtime.ports import Entry, Files
 from devloop.runtime.selection import lies_in

@@ -13,13 +13,13 @@ import anyio
 from anyio import CancelScope, create_memory_object_stream, create_task_group, to_thread
 from anyio.abc import TaskGroup
 
+from devloop.core.cluster.pods import Pod
 from devloop.core.engine import Decision, decide
-from devloop.core.feeds import looked_at, unfed, wants_others
+from devloop.core.engine.runs import Cancel, Run, RunEnded, RunKey, Start
+from devloop.core.engine.state import Input, Observed, PodsSeen, Retried, State, Stirred
 from devloop.core.graph import Graph
 from devloop.core.plan import Busy, Due, Idle, Step, Synced, UpToDate, Waiting, runs_by_itself
-from devloop.core.pods import Pod
-from devloop.core.runs import Cancel, Run, RunEnded, RunKey, Start
-from devloop.core.state import Input, Observed, PodsSeen, Retried, State, Stirred
+from devloop.core.sync.feeds import looked_at, unfed, wants_others
 from devloop.errors import InputErrors
 from devloop.events import (
     FilesChanged,

@@ -5,7 +5,7 @@ from typing import Final, TypeVar
 
 import anyio
 
-from devloop.core.runs import Run
+from devloop.core.engine.runs import Run
 from devloop.errors import UnreachableError
 from devloop.events import RunProgressed
 from devloop.runtime.tools import Tools

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from devloop.core.pods import Container, Pod, Terminated, Waiting
+from devloop.core.cluster.pods import Container, Pod, Terminated, Waiting
 from devloop.events import Event, PodChanged
 from devloop.model import ContainerTarget, Kind, NodeId
 

@@ -12,12 +12,12 @@ from typing import Protocol
 
 from anyio.abc import ByteStream, ObjectReceiveStream
 
+from devloop.core.cluster.pods import Pod
+from devloop.core.cluster.rollout import Failing, Progressing, Rollout
+from devloop.core.delivery.pull_secrets import Obstacle
 from devloop.core.manifest import Manifest
-from devloop.core.pods import Pod
-from devloop.core.pull_secrets import Obstacle
-from devloop.core.pulling import Ledger
-from devloop.core.rollout import Failing, Progressing, Rollout
 from devloop.core.settings import Setting
+from devloop.core.sync.pulling import Ledger
 from devloop.core.trace import Trace
 from devloop.declarations import Declaration, ProjectSpec
 from devloop.errors import InputError, ToolError
@@ -518,8 +518,8 @@ class Cluster(Protocol):
             previous: The log of the run before.
 
         The stream ends when the log does; `receive` raises UnreachableError when the connection is lost before that,
-        and `core.log_cursor` knows how to go on. A last line without `\n` is given at the log's end, never one that a
-        lost connection cut off.
+        and `core.cluster.log_cursor` knows how to go on. A last line without `\n` is given at the log's end, never one
+        that a lost connection cut off.
 
         Raises:
             ContainerLostError: There is no such container or run, or it has not started yet.

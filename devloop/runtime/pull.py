@@ -1,4 +1,4 @@
-"""Bringing files back from a container to the host; what becomes of each file is decided in `core.pulling`."""
+"""Bringing files back from a container to the host; what becomes of each file is decided in `core.sync.pulling`."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, assert_never
 
 from devloop.core import digests
-from devloop.core.pulling import Outcome, disputed, outcome
+from devloop.core.sync.pulling import Outcome, disputed, outcome
 from devloop.errors import ToolError
 from devloop.model import Digest, RelPath
 

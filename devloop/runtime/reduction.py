@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from devloop.core.dockerfile.sources import table_of
 from devloop.core.graph import Detail, ImageDetail
-from devloop.core.sources import table_of
 from devloop.model import Digest, NodeId, RelPath
 from devloop.runtime.selection import below, inside
 

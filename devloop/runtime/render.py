@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from devloop.core import reference
 from devloop.core.graph import Node, ServiceDetail
-from devloop.core.image_places import ImagePlace, place
-from devloop.core.images import image_uses, missing, replace_images, without_forced_pulls
 from devloop.core.manifest import Manifest, parse
+from devloop.core.manifest.image_places import ImagePlace, place
+from devloop.core.manifest.images import image_uses, missing, replace_images, without_forced_pulls
 from devloop.core.template import mistakes, render
 from devloop.dsl import Image, Service
 from devloop.errors import InputError, InputErrors, Where

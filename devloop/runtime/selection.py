@@ -5,9 +5,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from devloop.core.dockerfile.sources import Source, table_of
 from devloop.core.graph import Graph, ImageDetail, Node, SyncDetail, TaskDetail
 from devloop.core.patterns import IgnoreRules
-from devloop.core.sources import Source, table_of
 from devloop.model import CopyRule, Digest, NodeId, RelPath
 from devloop.runtime.definitions import Tree
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from devloop.core.cluster.pods import SERVICE
+from devloop.core.dockerfile.landing import Landing, land
 from devloop.core.graph import ImageDetail, Node, ServiceDetail, SyncDetail
-from devloop.core.landing import Landing, land
-from devloop.core.pods import SERVICE
-from devloop.core.selectors import PodSelector, labels_of
-from devloop.core.syncing import Placement
+from devloop.core.sync.rules import Placement
+from devloop.core.sync.selectors import PodSelector, labels_of
 from devloop.declarations import Declaration
 from devloop.errors import InputError, InputErrors
 from devloop.model import (

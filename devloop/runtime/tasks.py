@@ -11,8 +11,8 @@ from anyio import CancelScope, from_thread, to_thread
 from anyio.lowlevel import current_token
 
 from devloop.core import digests
+from devloop.core.engine.runs import Make, Run
 from devloop.core.graph import Graph, Node
-from devloop.core.runs import Make, Run
 from devloop.core.trace import Result
 from devloop.errors import DevloopError
 from devloop.events import RunOutput

@@ -11,9 +11,9 @@ import pytest
 from devloop.adapters.docker import Engine
 from devloop.adapters.docker.cluster.target import DockerCluster
 from devloop.adapters.kube.cluster import KubeCluster
+from devloop.core.cluster.pods import Pod
+from devloop.core.cluster.rollout import Ready
 from devloop.core.manifest import Manifest, parse, to_yaml
-from devloop.core.pods import Pod
-from devloop.core.rollout import Ready
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget
 from devloop.runtime.ports import Cluster, ContainerLostError, ExecExit, ExecOutput, ExecStream

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from devloop.adapters.delivery import delivery_for
-from devloop.core.delivery import DeliveryPlan, Loader, LoadImages, PushImages, RegistryFacts, SharedEngine
+from devloop.core.delivery.plans import DeliveryPlan, Loader, LoadImages, PushImages, RegistryFacts, SharedEngine
 from devloop.core.reference import parse
 from devloop.errors import ToolError
 from devloop.model import Digest, ImageRef

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devloop.adapters.delivery import delivery_for
-from devloop.core.delivery import Loader, LoadImages
+from devloop.core.delivery.plans import Loader, LoadImages
 from devloop.core.reference import parse
 from devloop.model import Digest
 from tests.fakes.builder import FakeBuilder

@@ -8,7 +8,7 @@ import pytest
 
 from devloop.adapters.delivery import delivery_for
 from devloop.adapters.docker import DockerBuilder
-from devloop.core.delivery import PushImages, RegistryFacts, SharedEngine, choose, node_facts
+from devloop.core.delivery.plans import PushImages, RegistryFacts, SharedEngine, choose, node_facts
 from devloop.core.reference import parse
 from devloop.model import Digest
 from tests.fakes.registry import Registry, serving

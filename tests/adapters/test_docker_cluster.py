@@ -13,9 +13,9 @@ import pytest
 from devloop.adapters.docker import Engine
 from devloop.adapters.docker.cluster.target import DockerCluster
 from devloop.adapters.docker.endpoint import Endpoint, find_endpoint
+from devloop.core.cluster.pods import Pod
+from devloop.core.cluster.rollout import Failing, FailureReason
 from devloop.core.manifest import parse
-from devloop.core.pods import Pod
-from devloop.core.rollout import Failing, FailureReason
 from devloop.errors import UnreachableError
 from devloop.model import ContainerTarget
 from devloop.runtime.ports import ExecExit, ExecOutput, RolloutError

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devloop.adapters.files import DiskFiles, stat_cache
-from devloop.core.archives import HEAD
 from devloop.core.digests import ABSENT
+from devloop.core.dockerfile.archives import HEAD
 from devloop.errors import InputError
 from devloop.model import RelPath
 from devloop.runtime.ports import Entry, Files

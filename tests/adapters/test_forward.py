@@ -17,7 +17,7 @@ from anyio.abc import ByteStream, SocketStream
 
 from devloop.adapters.forward import PortForwarder
 from devloop.adapters.forward.holder import holder, listening_inodes
-from devloop.core.pods import Pod
+from devloop.core.cluster.pods import Pod
 from devloop.model import ForwardRule
 from devloop.runtime.ports import ContainerLostError, Forwarder, PortState
 from tests.fakes.forwarder import FakeForwarder

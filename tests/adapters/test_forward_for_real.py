@@ -10,9 +10,9 @@ import pytest
 
 from devloop.adapters.forward import PortForwarder
 from devloop.adapters.kube.cluster import KubeCluster
-from devloop.core.forwarding import rules
+from devloop.core.cluster.forwarding import rules
 from devloop.core.manifest import parse
-from devloop.core.workloads import facts
+from devloop.core.manifest.workloads import facts
 from tests.outside import Cluster as Namespace
 
 pytestmark = [pytest.mark.anyio, pytest.mark.cluster]

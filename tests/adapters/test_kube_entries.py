@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from devloop.adapters.kube.entries import add_entries, remove_entries, server_known
-from devloop.core.kubeconfig import Entries
+from devloop.core.cluster.kubeconfig import Entries
 from devloop.errors import InputError, ToolError
 
 OWN = Entries(name="devloop", cluster={"server": "https://127.0.0.1:40001"}, user={})

@@ -16,9 +16,9 @@ from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from devloop.adapters.kube.cluster import KubeCluster
 from devloop.adapters.kube.connect import PodPortError, TunnelStream
 from devloop.adapters.kube.exec import KubeExec
+from devloop.core.cluster.pods import Pod
+from devloop.core.cluster.rollout import Failing, FailureReason, Progressing
 from devloop.core.manifest import Manifest, parse
-from devloop.core.pods import Pod
-from devloop.core.rollout import Failing, FailureReason, Progressing
 from devloop.errors import ToolError, UnreachableError
 from devloop.model import ContainerTarget
 from devloop.runtime.ports import ContainerLostError, ExecExit, ExecOutput, ExecStream, RolloutError

@@ -14,7 +14,7 @@ import yaml
 
 from devloop.adapters.kube.config import read_contexts
 from devloop.adapters.kube.login import Credentials, log_in
-from devloop.core.contexts import choose
+from devloop.core.cluster.contexts import choose
 from devloop.errors import InputError, ToolError
 
 pytestmark = pytest.mark.anyio
@@ -167,7 +167,7 @@ async def test_what_is_no_kubeconfig_is_told(tmp_path: Path) -> None:
 
 def test_reading_contexts_loads_no_client() -> None:
     script = (
-        "import sys, devloop.adapters.kube.config, devloop.core.contexts;"
+        "import sys, devloop.adapters.kube.config, devloop.core.cluster.contexts;"
         "sys.exit(bool({'httpx', 'httpcore', 'kr8s', 'anyio', 'asyncio'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -12,8 +12,8 @@ import yaml
 from devloop.adapters.kube.cluster import KubeCluster
 from devloop.adapters.kube.login import Credentials
 from devloop.adapters.kube.session import RefusedError, Session
+from devloop.core.cluster.pods import Pod
 from devloop.core.manifest import Manifest, parse
-from devloop.core.pods import Pod
 from devloop.errors import ToolError, UnreachableError
 from tests.fakes.api_server import ApiServer, Asked, Reply, api_server
 

@@ -8,8 +8,8 @@ import pytest
 
 from devloop.adapters.docker import DockerBuilder
 from devloop.app.delivering import LateDelivery
-from devloop.core.contexts import Context
-from devloop.core.delivery import EngineFacts, NodeFacts
+from devloop.core.cluster.contexts import Context
+from devloop.core.delivery.plans import EngineFacts, NodeFacts
 from devloop.core.manifest import parse as parse_manifests
 from devloop.core.reference import parse
 from devloop.model import Digest

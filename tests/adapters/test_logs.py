@@ -9,7 +9,7 @@ import pytest
 from anyio.abc import ObjectReceiveStream
 
 from devloop.adapters.logs import LogTailer
-from devloop.core.pods import Container, ContainerState, Pod, Running, Terminated, Waiting
+from devloop.core.cluster.pods import Container, ContainerState, Pod, Running, Terminated, Waiting
 from devloop.errors import UnreachableError
 from devloop.runtime.ports import ContainerLostError, ContainerTarget, LogLine, Tailer
 from tests.fakes.tailer import FakeTailer

@@ -20,8 +20,8 @@ from devloop.adapters.kube.cluster import KubeCluster
 from devloop.adapters.kube.config import read_contexts
 from devloop.app.delivering import LateDelivery
 from devloop.app.own_cluster import IMAGE, OwnCluster
-from devloop.core.contexts import OWN_CONTEXT, OWN_NODE, choose
-from devloop.core.delivery import Loader, LoadImages
+from devloop.core.cluster.contexts import OWN_CONTEXT, OWN_NODE, choose
+from devloop.core.delivery.plans import Loader, LoadImages
 from devloop.core.reference import parse
 from devloop.errors import InputError, ToolError
 from tests.outside import ROOT, output

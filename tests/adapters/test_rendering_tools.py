@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devloop.adapters.rendering import ToolRenderer
-from devloop.core.helmignore import parse
+from devloop.core.charts.helmignore import parse
 from devloop.model import Digest, RelPath
 from devloop.runtime.renderings import Program, Request, Tool
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from devloop.adapters.state import FileStore, exclusively, state_directory
-from devloop.core.pulling import Ledger
+from devloop.core.sync.pulling import Ledger
 from devloop.core.trace import Inputs, Result, Trace
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, Digest, Kind, NodeId, RelPath

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from devloop.core.manifest import manifest_of
-from devloop.core.supervisor import ANNOTATION, MARK, SCRIPT, ImageCommand, supervised
+from devloop.core.sync.supervisor import ANNOTATION, MARK, SCRIPT, ImageCommand, supervised
 from tests.outside import Cluster, eventually, output
 
 pytestmark = pytest.mark.docker

@@ -23,7 +23,7 @@ from devloop.adapters.docker.shells import EngineShell, HelperContainer
 from devloop.adapters.files import DiskFiles
 from devloop.adapters.kube.cluster import KubeCluster
 from devloop.adapters.sync import ExecSyncer
-from devloop.core.supervisor import SCRIPT
+from devloop.core.sync.supervisor import SCRIPT
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, Digest, FileChange, RelPath
 from devloop.runtime.ports import Access, ContainerLostError, Syncer, SyncRefusedError

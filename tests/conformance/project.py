@@ -9,12 +9,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from devloop.core.archives import HEAD, may_be_archive
-from devloop.core.build_bases import base_config
 from devloop.core.dockerfile import BaseConfig, BuildFacts, build_facts, parse
+from devloop.core.dockerfile.archives import HEAD, may_be_archive
+from devloop.core.dockerfile.bases import base_config
+from devloop.core.dockerfile.sources import InputTable
 from devloop.core.patterns import IgnoreRules
 from devloop.core.reference import same_name
-from devloop.core.sources import InputTable
 from devloop.errors import InputErrors
 from devloop.runtime.images import ignore_rules
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from devloop.core import pods
+from devloop.core.cluster import pods
+from devloop.core.cluster.pods import Pod
+from devloop.core.cluster.rollout import Rollout, rollout
 from devloop.core.manifest import Manifest, manifest_of
-from devloop.core.pods import Pod
-from devloop.core.rollout import Rollout, rollout
 from devloop.model import Document, ObjectKey
 
 _DATA = Path(__file__).parent / "data"

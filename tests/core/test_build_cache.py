@@ -2,7 +2,7 @@
 
 import pytest
 
-from devloop.core.build_cache import cache_options
+from devloop.core.delivery.cache import cache_options
 from devloop.errors import InputError
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import hypothesis.strategies as st
 from hypothesis import given
 
-from devloop.core.catch_up import difference, holding, wanted_files, what_changed
-from devloop.core.syncing import Placement, Source, patterns
+from devloop.core.sync.catch_up import difference, holding, wanted_files, what_changed
+from devloop.core.sync.rules import Placement, Source, patterns
 from devloop.core.trace import UNSURE
 from devloop.model import Digest, FileChange, Kind, NodeId, RelPath
 

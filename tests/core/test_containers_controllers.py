@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from devloop.core.cluster.pods import Pod
 from devloop.core.containers.controllers import Change, Having, Workload, changes, workload
 from devloop.core.containers.identity import Identity
 from devloop.core.manifest import parse
-from devloop.core.pods import Pod
 
 TEXT = """
 apiVersion: apps/v1

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from devloop.core.cluster.pods import Terminated, Waiting
 from devloop.core.containers.creation import Network, container, needs_sandbox, sandbox
 from devloop.core.containers.environment import ConfigurationError, Surroundings, environment, expanded
 from devloop.core.containers.identity import Identity, Role, decoded, labels
@@ -17,8 +18,7 @@ from devloop.core.containers.shape import misshapen
 from devloop.core.containers.support import not_carried
 from devloop.core.containers.volumes import files, volumes
 from devloop.core.manifest import parse
-from devloop.core.pods import Terminated, Waiting
-from devloop.core.yaml_documents import parse_documents
+from devloop.core.yaml.documents import parse_documents
 from devloop.model import ObjectKey
 
 KEY = ObjectKey(group="apps", kind="Deployment", namespace="default", name="web")

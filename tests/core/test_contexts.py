@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from devloop.core.contexts import Context, Contexts, choose, is_local, merge
+from devloop.core.cluster.contexts import Context, Contexts, choose, is_local, merge
 from devloop.errors import InputError
 
 

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devloop.core import reference
-from devloop.core.images import image_uses, replace_images
 from devloop.core.manifest import Manifest, facts, parse, waves
-from devloop.core.rewriting import rewritten
+from devloop.core.manifest.images import image_uses, replace_images
+from devloop.core.manifest.rewriting import rewritten
 from devloop.errors import InputErrors
 from devloop.model import ImagePath, ImageRef, Kind, NodeId
 from devloop.runtime.render import image_places, with_images

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from devloop.core.delivery import (
+from devloop.core.delivery.plans import (
     EngineFacts,
     Loader,
     LoadImages,

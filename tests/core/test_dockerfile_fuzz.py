@@ -6,8 +6,8 @@ from contextlib import suppress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devloop.core.archives import HEAD, may_be_archive
 from devloop.core.dockerfile import BaseConfig, build_facts, land, parse
+from devloop.core.dockerfile.archives import HEAD, may_be_archive
 from devloop.core.patterns import IgnoreRules
 from devloop.errors import InputErrors
 

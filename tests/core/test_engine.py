@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from devloop.core.commands import apart
 from devloop.core.engine import Decision, decide
+from devloop.core.engine.commands import apart
+from devloop.core.engine.runs import DONE, Cancel, Follow, Run, RunEnded, Start, Sync
+from devloop.core.engine.state import PodsSeen, Requested, Retried, State
 from devloop.core.plan import Mode, Synced, Waiting
-from devloop.core.runs import DONE, Cancel, Follow, Run, RunEnded, Start, Sync
-from devloop.core.state import PodsSeen, Requested, Retried, State
 from devloop.core.trace import UNSURE, Result
 from devloop.model import ContainerTarget, Digest, FileChange, Kind, NodeId, RelPath, RestartRule, RunRule
 from tests.core.world import (

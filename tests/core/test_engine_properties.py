@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import hypothesis.strategies as st
 from hypothesis import Phase, given, settings
 
+from devloop.core.engine.runs import Follow, Make, Sync
 from devloop.core.plan import Synced, UpToDate, Waiting
-from devloop.core.runs import Follow, Make, Sync
 from devloop.model import Kind, NodeId, RelPath
 from tests.core.world import BAD, ImageModel, Project, ServiceModel, Simulation, image_id, service_id
 

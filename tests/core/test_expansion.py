@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devloop.core.expansion import ExpansionError, Lexer
+from devloop.core.dockerfile.expansion import ExpansionError, Lexer
 
 VALUES = {"A": "one", "V": "1.2.3", "EMPTY": "", "P": "/usr/lib/python", "Q": 'a"b'}
 

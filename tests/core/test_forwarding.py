@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from devloop.core.forwarding import Asked, rules, settle, targets
+from devloop.core.cluster.forwarding import Asked, rules, settle, targets
+from devloop.core.cluster.pods import Container, Pod
 from devloop.core.manifest import parse
-from devloop.core.pods import Container, Pod
-from devloop.core.workloads import ServiceFacts, facts
+from devloop.core.manifest.workloads import ServiceFacts, facts
 from devloop.errors import InputErrors, Where
 from devloop.model import ForwardRule
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from devloop.core.helm import arguments, origins, values, without_unused_hooks
+from devloop.core.charts.helm import arguments, origins, values, without_unused_hooks
 from devloop.core.manifest import parse
 from devloop.dsl import Image
 from devloop.errors import InputError, Where

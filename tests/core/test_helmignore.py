@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devloop.core.helmignore import parse
+from devloop.core.charts.helmignore import parse
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devloop.core.image_places import place
-from devloop.core.images import image_uses, missing, replace_images
 from devloop.core.manifest import Manifest, manifest_of, parse
+from devloop.core.manifest.image_places import place
+from devloop.core.manifest.images import image_uses, missing, replace_images
 from devloop.errors import InputError, Where
 from devloop.model import ImagePath
 

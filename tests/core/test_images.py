@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devloop.core.image_places import place
-from devloop.core.images import image_uses, replace_images, without_forced_pulls
 from devloop.core.manifest import Manifest, manifest_of, parse
-from devloop.core.pod_templates import pick, put
+from devloop.core.manifest.image_places import place
+from devloop.core.manifest.images import image_uses, replace_images, without_forced_pulls
+from devloop.core.manifest.pod_templates import pick, put
 from devloop.errors import InputError
 from devloop.model import ImagePath
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from devloop.core.kubeconfig import Entries, server_of, with_entries, without_entries
+from devloop.core.cluster.kubeconfig import Entries, server_of, with_entries, without_entries
 from devloop.errors import InputError
 
 OWN = Entries(

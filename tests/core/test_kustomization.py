@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devloop.core.kustomization import Way, is_remote, plugin_references, references
+from devloop.core.charts.kustomization import Way, is_remote, plugin_references, references
 
 EVERYTHING = """
 resources: [deployment.yaml, ../base, https://example.org/a.yaml]

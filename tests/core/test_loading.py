@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from devloop.core.delivery import Loader, LoadImages
-from devloop.core.loading import Store, containers_of, stores
+from devloop.core.delivery.loading import Store, containers_of, stores
+from devloop.core.delivery.plans import Loader, LoadImages
 from devloop.core.reference import parse
 
 REF = parse("api:dev-1")

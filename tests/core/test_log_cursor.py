@@ -5,8 +5,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devloop.core.log_cursor import LogCursor, Read, Runs, Stop, TextLine, Wait, log_sources, next_read
-from devloop.core.pods import Container, Pod, Running, Terminated, Waiting
+from devloop.core.cluster.log_cursor import LogCursor, Read, Runs, Stop, TextLine, Wait, log_sources, next_read
+from devloop.core.cluster.pods import Container, Pod, Running, Terminated, Waiting
 
 
 def _line(second: int, nanos: int, text: str) -> bytes:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from devloop.core.namespaces import namespace_for
+from devloop.core.cluster.namespaces import namespace_for
 from devloop.errors import InputError
 
 

@@ -1,7 +1,7 @@
 """The order in which objects are applied and removed."""
 
 from devloop.core.manifest import manifest_of, waves
-from devloop.core.order import removal_waves
+from devloop.core.manifest.order import removal_waves
 from devloop.model import ObjectKey
 
 _KINDS = [

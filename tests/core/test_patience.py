@@ -1,8 +1,8 @@
 """How long a rollout may fail."""
 
-from devloop.core.failures import Failing, FailureReason
-from devloop.core.patience import Patience
-from devloop.core.rollout import Progressing
+from devloop.core.cluster.failures import Failing, FailureReason
+from devloop.core.cluster.patience import Patience
+from devloop.core.cluster.rollout import Progressing
 
 CRASH = Failing(reason=FailureReason.CRASH, message="it crashes")
 UNBOUND = Failing(reason=FailureReason.UNSCHEDULABLE, message="unbound", usual=30.0)

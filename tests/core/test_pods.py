@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devloop.core.pods import Container, Owner, Pod, Running, Terminated, Waiting, read
+from devloop.core.cluster.pods import Container, Owner, Pod, Running, Terminated, Waiting, read
 
 _RAW = {
     pod["metadata"]["name"].rpartition("-")[0].rpartition("-")[0] or pod["metadata"]["name"]: pod

@@ -3,7 +3,7 @@
 import pytest
 
 from devloop.core.digests import ABSENT
-from devloop.core.pulling import Ledger, Looked, Outcome, outcome
+from devloop.core.sync.pulling import Ledger, Looked, Outcome, outcome
 from devloop.model import ContainerTarget, Digest, RelPath
 
 A, B, C = Digest("a"), Digest("b"), Digest("c")

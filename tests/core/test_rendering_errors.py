@@ -2,7 +2,7 @@
 
 import pytest
 
-from devloop.core.rendering_errors import of_helm, of_kustomize
+from devloop.core.charts.rendering_errors import of_helm, of_kustomize
 from devloop.errors import InputError, Where
 
 HERE = Where(path="devfile.py", line=3)

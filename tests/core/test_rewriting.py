@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devloop.core.images import replace_images
 from devloop.core.manifest import parse
-from devloop.core.pod_templates import put
-from devloop.core.rewriting import rewritten
-from devloop.core.yaml_documents import dump
+from devloop.core.manifest.images import replace_images
+from devloop.core.manifest.pod_templates import put
+from devloop.core.manifest.rewriting import rewritten
+from devloop.core.yaml.documents import dump
 
 _HEAD = "apiVersion: example.io/v1\nkind: Thing\nmetadata: {name: a}\n"
 _NEW = "localhost:5000/api:dev"

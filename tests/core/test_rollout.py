@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from devloop.core import pods
+from devloop.core.cluster import pods
+from devloop.core.cluster.pods import Container, Owner, Pod, Running, Terminated, Waiting
+from devloop.core.cluster.rollout import Failing, FailureReason, Progressing, Ready, Rollout, rollout
 from devloop.core.manifest import manifest_of
-from devloop.core.pods import Container, Owner, Pod, Running, Terminated, Waiting
-from devloop.core.rollout import Failing, FailureReason, Progressing, Ready, Rollout, rollout
 from tests.core.recorded import recorded
 
 _REST = recorded("cluster_at_rest")

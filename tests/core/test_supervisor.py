@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 
 from devloop.core.manifest import Manifest, manifest_of
-from devloop.core.supervisor import ANNOTATION, SCRIPT, TOOLS, ImageCommand, command_line, supervised, without_shell
+from devloop.core.sync.supervisor import (
+    ANNOTATION,
+    SCRIPT,
+    TOOLS,
+    ImageCommand,
+    command_line,
+    supervised,
+    without_shell,
+)
 
 _IMAGE = ImageCommand(entrypoint=("/entry", "$HOME"), command=("serve", "$(date)"))
 

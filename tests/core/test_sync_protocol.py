@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devloop.core.container_scripts import Lines
 from devloop.core.names import from_system, to_system
-from devloop.core.sync_answers import (
+from devloop.core.sync.answers import (
     Acknowledged,
     Answer,
     Answers,
@@ -19,7 +18,8 @@ from devloop.core.sync_answers import (
     is_lasting,
     reason,
 )
-from devloop.core.sync_protocol import (
+from devloop.core.sync.container_scripts import Lines
+from devloop.core.sync.protocol import (
     Content,
     Frame,
     Link,
@@ -31,7 +31,7 @@ from devloop.core.sync_protocol import (
     part,
     single,
 )
-from devloop.core.sync_script import loop_script
+from devloop.core.sync.script import loop_script
 from devloop.model import Digest, FileChange, RelPath
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import pytest
 
-from devloop.core.syncing import Placement, Source, patterns
+from devloop.core.sync.rules import Placement, Source, patterns
 from devloop.model import CopyRule, IgnoreRule, Kind, NodeId, PullRule, RelPath, RestartRule, Rule, RunRule
 
 CODE = NodeId(Kind.SYNC, "api-code")

@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from devloop.core.tables import Table, differing, joined, paths_of
+from devloop.core.sync.tables import Table, differing, joined, paths_of
 from devloop.model import Digest, RelPath
 
 FEW = st.dictionaries(

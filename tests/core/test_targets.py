@@ -2,8 +2,8 @@
 
 import pytest
 
-from devloop.core.contexts import Contexts, merge
-from devloop.core.targets import Target, TargetChoice, choose_target
+from devloop.core.cluster.contexts import Contexts, merge
+from devloop.core.cluster.targets import Target, TargetChoice, choose_target
 from devloop.errors import InputError
 
 NONE = merge([])

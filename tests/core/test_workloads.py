@@ -1,7 +1,7 @@
 """What manifests declare: workloads, ports, and the containers that a Service leads to."""
 
 from devloop.core.manifest import facts, parse
-from devloop.core.workloads import ContainerPort, DeclaredPort, Reach, ServiceFacts
+from devloop.core.manifest.workloads import ContainerPort, DeclaredPort, Reach, ServiceFacts
 from devloop.model import ObjectKey
 
 _SHOP = """\

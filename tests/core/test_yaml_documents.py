@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devloop.core.yaml_documents import YamlError, dump, parse_documents
+from devloop.core.yaml.documents import YamlError, dump, parse_documents
 
 
 def _value(text: str) -> Any:

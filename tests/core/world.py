@@ -9,17 +9,17 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from devloop.core import digests
-from devloop.core.catch_up import difference, wanted_files
 from devloop.core.engine import Decision, decide
-from devloop.core.feeds import feeds
+from devloop.core.engine.runs import DONE, Cancel, Follow, Make, Remove, Run, RunEnded, Start, Sync
+from devloop.core.engine.state import Input, Observed, PodsSeen, Retried, State
 from devloop.core.graph import Edge, Graph, ImageDetail, Node, ServiceDetail, SyncDetail
+from devloop.core.manifest.workloads import facts
 from devloop.core.patterns import NO_IGNORE
 from devloop.core.plan import Mode
-from devloop.core.runs import DONE, Cancel, Follow, Make, Remove, Run, RunEnded, Start, Sync
-from devloop.core.state import Input, Observed, PodsSeen, Retried, State
-from devloop.core.syncing import FollowUp, Placement, Source, patterns
+from devloop.core.sync.catch_up import difference, wanted_files
+from devloop.core.sync.feeds import feeds
+from devloop.core.sync.rules import FollowUp, Placement, Source, patterns
 from devloop.core.trace import Result
-from devloop.core.workloads import facts
 from devloop.declarations import Declaration
 from devloop.errors import Where
 from devloop.model import (

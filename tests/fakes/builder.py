@@ -10,8 +10,8 @@ import anyio
 import anyio.lowlevel
 
 from devloop.core import digests
+from devloop.core.delivery.pull_secrets import Obstacle, missing_secret, pull_needs
 from devloop.core.manifest import Manifest
-from devloop.core.pull_secrets import Obstacle, missing_secret, pull_needs
 from devloop.errors import ToolError, UnreachableError
 from devloop.model import Digest, ImageRef
 from devloop.runtime.ports import BuildLog, BuildProgress, BuildRequest, BuildStep, ImageConfig, Way

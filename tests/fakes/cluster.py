@@ -10,10 +10,10 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import ByteStream, ObjectReceiveStream
 
+from devloop.core.cluster.pods import Container, Owner, Pod, Running, Terminated, Waiting
+from devloop.core.cluster.rollout import Failing, FailureReason, Progressing, Ready, Rollout
 from devloop.core.manifest import Manifest, digest, waves, with_labels
-from devloop.core.pod_templates import pick, template_pointer
-from devloop.core.pods import Container, Owner, Pod, Running, Terminated, Waiting
-from devloop.core.rollout import Failing, FailureReason, Progressing, Ready, Rollout
+from devloop.core.manifest.pod_templates import pick, template_pointer
 from devloop.errors import ToolError, UnreachableError
 from devloop.model import ContainerTarget, Digest, ObjectKey
 from devloop.runtime.ports import Applied, ContainerLostError, LiveObject, RolloutError

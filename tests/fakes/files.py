@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from devloop.core import digests
-from devloop.core.archives import HEAD
+from devloop.core.dockerfile.archives import HEAD
 from devloop.errors import InputError, Where
 from devloop.model import Digest, RelPath
 from devloop.runtime.ports import Entry, every_file

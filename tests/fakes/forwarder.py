@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 
-from devloop.core.pods import Pod
+from devloop.core.cluster.pods import Pod
 from devloop.model import ForwardRule
 from devloop.runtime.ports import PortState
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 import anyio
 from anyio import CancelScope, create_task_group
 
+from devloop.core.engine.state import State
 from devloop.core.plan import Mode
-from devloop.core.state import State
 from devloop.declarations import ProjectSpec
 from devloop.dsl import Collector, collecting
 from devloop.errors import InputError, Where

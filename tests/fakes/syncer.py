@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from anyio.lowlevel import checkpoint
 
-from devloop.core.sync_protocol import in_order
+from devloop.core.sync.protocol import in_order
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, FileChange
 from devloop.runtime.ports import ContainerLostError, SyncRefusedError

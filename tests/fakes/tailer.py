@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from devloop.core.pods import Pod
+from devloop.core.cluster.pods import Pod
 from devloop.runtime.ports import LogLine
 
 __all__ = ["FakeTailer"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from devloop.adapters.devfile import PythonDevfile
 from devloop.adapters.files import DiskFiles
-from devloop.core.build_bases import base_config
 from devloop.core.dockerfile import BaseConfig
+from devloop.core.dockerfile.bases import base_config
 from devloop.core.graph import ImageDetail
 from devloop.model import Kind, NodeId, RelPath
 from devloop.runtime.discover import Project, discover

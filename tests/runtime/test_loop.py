@@ -2,8 +2,8 @@
 
 import pytest
 
+from devloop.core.engine.state import Requested
 from devloop.core.plan import Mode
-from devloop.core.state import Requested
 from devloop.errors import InputErrors
 from devloop.events import (
     FilesChanged,

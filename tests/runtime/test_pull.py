@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from devloop.core.pulling import Ledger, Looked
+from devloop.core.sync.pulling import Ledger, Looked
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, Digest, RelPath
 from devloop.runtime.pull import Pulled, bring_back

@@ -9,9 +9,9 @@ from typing import assert_never
 
 from devloop.adapters.delivery.loading import Load
 from devloop.adapters.delivery.pushing import Push
-from devloop.core.delivery import DeliveryPlan, LoadImages, PushImages, SharedEngine
+from devloop.core.delivery.plans import DeliveryPlan, LoadImages, PushImages, SharedEngine
+from devloop.core.delivery.pull_secrets import Obstacle
 from devloop.core.manifest import Manifest
-from devloop.core.pull_secrets import Obstacle
 from devloop.model import Digest, ImageRef
 from devloop.runtime.ports import Builder, Delivery, Way
 

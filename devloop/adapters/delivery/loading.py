@@ -11,8 +11,8 @@ from anyio import Lock, create_task_group, to_thread
 
 from devloop.adapters.delivery.archives import layers, without_layers
 from devloop.adapters.delivery.once import Once
-from devloop.core.delivery import Loader, LoadImages
-from devloop.core.loading import Store, containers_of, stores
+from devloop.core.delivery.loading import Store, containers_of, stores
+from devloop.core.delivery.plans import Loader, LoadImages
 from devloop.errors import ToolError
 from devloop.model import Digest, ImageRef
 from devloop.runtime.processes import Captured

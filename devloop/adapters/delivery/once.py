@@ -7,8 +7,8 @@ from typing import Final
 
 import anyio
 
+from devloop.core.delivery.pull_secrets import Obstacle
 from devloop.core.manifest import Manifest
-from devloop.core.pull_secrets import Obstacle
 from devloop.errors import ToolError
 from devloop.model import Digest, ImageRef
 from devloop.runtime.ports import Way

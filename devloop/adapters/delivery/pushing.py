@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from devloop.adapters.delivery.once import Once
-from devloop.core.delivery import PushImages, pulled_from, pushed_by_builders, pushed_to, seen_from_here
+from devloop.core.delivery.plans import PushImages, pulled_from, pushed_by_builders, pushed_to, seen_from_here
 from devloop.errors import ToolError
 from devloop.model import Digest, ImageRef
 from devloop.runtime.ports import Builder, Way

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from devloop.adapters.docker.endpoint import Endpoint, find_endpoint
 from devloop.adapters.docker.engine import name_in_path
-from devloop.core.build_bases import base_config
 from devloop.core.dockerfile import BaseConfig
+from devloop.core.dockerfile.bases import base_config
 from devloop.errors import UnreachableError
 
 __all__ = ["EngineImages"]

@@ -15,7 +15,7 @@ from devloop.adapters.docker.buildx import IMAGE_CONTEXT, Progress, build_argume
 from devloop.adapters.docker.engine import Engine, name_in_path, unreachable
 from devloop.adapters.docker.progress import BuildFailure, PlainReader, ProgressReader, RawJsonReader
 from devloop.adapters.docker.shell_probe import ShellProbe
-from devloop.core.delivery import EngineFacts, NodeFacts
+from devloop.core.delivery.plans import EngineFacts, NodeFacts
 from devloop.core.reference import parse, same_repository
 from devloop.errors import ToolError
 from devloop.model import Digest, ImageRef

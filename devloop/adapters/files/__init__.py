@@ -15,7 +15,7 @@ from devloop.adapters.files import stat_cache
 from devloop.adapters.files.hashing import Hashed, Unknown, hash_all, hash_one
 from devloop.adapters.files.stat_cache import Record, identity
 from devloop.core import digests
-from devloop.core.archives import HEAD
+from devloop.core.dockerfile.archives import HEAD
 from devloop.core.names import from_system, to_system
 from devloop.errors import InputError, Where
 from devloop.model import Digest, RelPath

@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 from devloop.adapters.forward.holder import holder
 from devloop.adapters.forward.listeners import PortTakenError, open_listeners
 from devloop.adapters.forward.server import PodPorts, RuleServer
-from devloop.core.pods import Pod
+from devloop.core.cluster.pods import Pod
 from devloop.model import ForwardRule
 from devloop.runtime.ports import PortState
 

@@ -12,8 +12,8 @@ from anyio.abc import ByteStream, TaskGroup
 
 from devloop.adapters.forward.gates import Gate
 from devloop.adapters.forward.relay import End, SocketEnd, StreamEnd, join, part
-from devloop.core.forwarding import Target, targets
-from devloop.core.pods import Pod
+from devloop.core.cluster.forwarding import Target, targets
+from devloop.core.cluster.pods import Pod
 from devloop.errors import ToolError
 from devloop.model import ForwardRule
 

@@ -36,7 +36,7 @@ from devloop.adapters.kube.session import Answer, Session, refusal
 from devloop.adapters.kube.watch import Caches
 from devloop.adapters.kube.wire import completed
 from devloop.core.manifest import Manifest, waves
-from devloop.core.order import removal_waves
+from devloop.core.manifest.order import removal_waves
 from devloop.errors import ToolError, UnreachableError
 from devloop.model import Digest, ObjectKey
 from devloop.runtime.ports import Applied

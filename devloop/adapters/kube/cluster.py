@@ -28,10 +28,10 @@ from devloop.adapters.kube.rollouts import Rollouts
 from devloop.adapters.kube.session import Session
 from devloop.adapters.kube.status import live_objects
 from devloop.adapters.kube.watch import Caches
-from devloop.core.contexts import Context, choose
+from devloop.core.cluster.contexts import Context, choose
+from devloop.core.cluster.pods import Pod
+from devloop.core.cluster.rollout import Failing, Progressing, Rollout
 from devloop.core.manifest import Manifest
-from devloop.core.pods import Pod
-from devloop.core.rollout import Failing, Progressing, Rollout
 from devloop.model import Document, ObjectKey
 from devloop.runtime.ports import Access, Applied, ContainerLostError, ContainerTarget, ExecStream, LiveObject
 

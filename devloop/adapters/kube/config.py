@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from devloop.core.contexts import Contexts, merge
+from devloop.core.cluster.contexts import Contexts, merge
 from devloop.errors import InputError, Where
 
 __all__ = ["kubeconfig_files", "read_contexts"]

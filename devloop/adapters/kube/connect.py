@@ -11,7 +11,7 @@ from anyio.abc import ByteStream
 from devloop.adapters.kube.discovery import PODS
 from devloop.adapters.kube.session import RefusedError, Session
 from devloop.adapters.kube.websocket import WebSocket, WebSocketClosedError, open_websocket
-from devloop.core.pods import Pod
+from devloop.core.cluster.pods import Pod
 from devloop.runtime.ports import ContainerLostError
 
 __all__ = ["Nodes", "PodPortError", "TunnelStream", "connect"]

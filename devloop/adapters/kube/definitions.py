@@ -8,7 +8,7 @@ from devloop.adapters.kube.discovery import Discovery, Resource, builtin
 from devloop.adapters.kube.objects import pauses
 from devloop.adapters.kube.session import Session
 from devloop.core.manifest import Manifest
-from devloop.core.pod_templates import pick
+from devloop.core.manifest.pod_templates import pick
 from devloop.errors import ToolError
 from devloop.model import Document
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from devloop.adapters.kube.config import kubeconfig_files, read_contexts
-from devloop.core.kubeconfig import Entries, server_of, with_entries, without_entries
+from devloop.core.cluster.kubeconfig import Entries, server_of, with_entries, without_entries
 from devloop.errors import InputError, ToolError, Where
 
 __all__ = ["add_entries", "remove_entries", "server_known"]

@@ -15,7 +15,7 @@ import anyio
 
 from devloop.adapters.kube.discovery import PODS
 from devloop.adapters.kube.session import Answer, Session, refusal
-from devloop.core.pods import Container, Running, Terminated, Waiting, read
+from devloop.core.cluster.pods import Container, Running, Terminated, Waiting, read
 from devloop.model import ContainerTarget
 from devloop.runtime.ports import ContainerLostError, ExecStream, SyncRefusedError
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import anyio.to_thread
 
-from devloop.core.contexts import Context
+from devloop.core.cluster.contexts import Context
 from devloop.errors import InputError, ToolError
 
 __all__ = ["Credentials", "log_in"]

@@ -5,7 +5,7 @@ from typing import Final
 
 from devloop.adapters.kube.discovery import PODS
 from devloop.adapters.kube.watch import Cache, Caches
-from devloop.core.pods import Pod, read
+from devloop.core.cluster.pods import Pod, read
 from devloop.model import Document
 from devloop.runtime.signals import Latest, Signal
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from devloop.adapters.kube.session import Answer, RefusedError
 from devloop.core.manifest import Manifest
-from devloop.core.pod_templates import pick
+from devloop.core.manifest.pod_templates import pick
 from devloop.errors import ToolError, Where
 
 __all__ = ["belongs_elsewhere", "refused", "unknown_kind"]

@@ -14,7 +14,7 @@ from devloop.adapters.kube.marks import created, owner, service_of
 from devloop.adapters.kube.namespaces import NAMESPACES
 from devloop.adapters.kube.objects import delete, metadata, pauses, wait_gone
 from devloop.adapters.kube.session import Session
-from devloop.core.order import removal_waves
+from devloop.core.manifest.order import removal_waves
 from devloop.errors import ToolError
 from devloop.model import ObjectKey
 

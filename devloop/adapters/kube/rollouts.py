@@ -1,4 +1,4 @@
-"""Waits for rollouts: watches what they consist of and asks `core.rollout` again after each change of that."""
+"""Waits for rollouts: watches what they consist of and asks `core.cluster.rollout` again after each change of that."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from devloop.adapters.kube.marks import service_of
 from devloop.adapters.kube.podview import PodView
 from devloop.adapters.kube.session import Session
 from devloop.adapters.kube.watch import Cache, Caches
+from devloop.core.cluster.patience import Patience
+from devloop.core.cluster.pods import Running
+from devloop.core.cluster.rollout import Failing, Progressing, Ready, Rollout, rollout
 from devloop.core.manifest import Manifest
-from devloop.core.patience import Patience
-from devloop.core.pods import Running
-from devloop.core.rollout import Failing, Progressing, Ready, Rollout, rollout
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, Document, ObjectKey
 from devloop.runtime.ports import RolloutError

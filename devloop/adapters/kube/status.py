@@ -7,7 +7,7 @@ import anyio
 from devloop.adapters.kube.inventory import Place
 from devloop.adapters.kube.marks import service_of
 from devloop.adapters.kube.session import Session, refusal
-from devloop.core.pod_templates import pick
+from devloop.core.manifest.pod_templates import pick
 from devloop.errors import ToolError
 from devloop.model import Document
 from devloop.runtime.ports import LiveObject

@@ -6,7 +6,7 @@ Servers before 1.21 do not fill `protocol` in before they compare ports by it, a
 from collections.abc import Mapping
 from typing import Any, Final
 
-from devloop.core.pod_templates import change, pick, template_pointer
+from devloop.core.manifest.pod_templates import change, pick, template_pointer
 from devloop.model import Document
 
 __all__ = ["completed"]

@@ -11,8 +11,8 @@ from anyio import AsyncContextManagerMixin, create_task_group
 from devloop.adapters.sync.channel import Channel, ClusterShell, Executor
 from devloop.adapters.sync.session import NotPermittedError, Session, SessionLostError
 from devloop.adapters.sync.transfer import transfer
-from devloop.core.container_scripts import NOT_RESTARTED, NOT_SUPERVISED, Lines, restart_script, run_script
-from devloop.core.supervisor import TOOLS
+from devloop.core.sync.container_scripts import NOT_RESTARTED, NOT_SUPERVISED, Lines, restart_script, run_script
+from devloop.core.sync.supervisor import TOOLS
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, FileChange
 from devloop.runtime.ports import Access, ContainerLostError, ExecExit, ExecOutput

@@ -10,7 +10,7 @@ from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 
 from devloop.adapters.sync.session import Session
-from devloop.core.sync_script import NO_ROOT, loop_script
+from devloop.core.sync.script import NO_ROOT, loop_script
 from devloop.errors import ToolError, UnreachableError
 from devloop.model import ContainerTarget
 from devloop.runtime.ports import Access, ContainerLostError, ExecExit, ExecStream, SyncRefusedError

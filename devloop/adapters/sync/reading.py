@@ -10,7 +10,7 @@ from typing import Final
 
 from devloop.core import digests
 from devloop.core.names import from_system, to_system
-from devloop.core.sync_protocol import Content, Link
+from devloop.core.sync.protocol import Content, Link
 from devloop.model import FileChange
 
 __all__ = ["PIECE", "LargeFile", "Reading"]

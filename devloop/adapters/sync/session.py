@@ -7,7 +7,7 @@ from typing import Final
 import anyio
 from anyio import CancelScope, create_memory_object_stream, create_task_group
 
-from devloop.core.sync_answers import (
+from devloop.core.sync.answers import (
     Acknowledged,
     Answers,
     Greeting,
@@ -17,7 +17,7 @@ from devloop.core.sync_answers import (
     is_lasting,
     reason,
 )
-from devloop.core.sync_protocol import Frame
+from devloop.core.sync.protocol import Frame
 from devloop.errors import ToolError
 from devloop.runtime.ports import ContainerLostError, ExecExit, ExecOutput, ExecStream, SyncRefusedError
 
@@ -81,7 +81,7 @@ class Session:
     """A running shell.
 
     Args:
-        stream: The shell's streams; it was started with `core.sync_script.loop_script(token)`.
+        stream: The shell's streams; it was started with `core.sync.script.loop_script(token)`.
         token: The connection's token.
         container: The container's name, for messages.
         root: What the container's root directory is called for the shell.

@@ -12,7 +12,7 @@ from anyio import to_thread
 
 from devloop.adapters.sync.reading import LargeFile, Reading
 from devloop.adapters.sync.session import Pending, Session, SessionLostError
-from devloop.core.sync_protocol import (
+from devloop.core.sync.protocol import (
     Content,
     Frame,
     Link,

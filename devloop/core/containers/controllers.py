@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from devloop.core.cluster.pods import Pod
 from devloop.core.containers.identity import MANAGED_BY, PROJECT, SERVICE, Identity, short_hash
 from devloop.core.manifest import Manifest
-from devloop.core.pod_templates import pick, put, template_pointer
-from devloop.core.pods import Pod
+from devloop.core.manifest.pod_templates import pick, put, template_pointer
 from devloop.model import Document, ObjectKey
 
 __all__ = ["Change", "Having", "Plan", "Workload", "changes", "workload"]

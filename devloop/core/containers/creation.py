@@ -8,7 +8,7 @@ from devloop.core.containers.environment import ConfigurationError, Surroundings
 from devloop.core.containers.identity import CONTAINER, POD, Identity, Role, container_name, labels, network_name
 from devloop.core.containers.quantities import number
 from devloop.core.containers.volumes import mounts, volumes
-from devloop.core.pod_templates import pick
+from devloop.core.manifest.pod_templates import pick
 from devloop.model import Document
 
 __all__ = ["Creation", "Network", "container", "grace", "needs_sandbox", "sandbox"]

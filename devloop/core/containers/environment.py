@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from devloop.core.containers.identity import Identity
 from devloop.core.containers.quantities import divided, number
-from devloop.core.pod_templates import pick
+from devloop.core.manifest.pod_templates import pick
 from devloop.model import Document
 
 __all__ = ["ConfigurationError", "Surroundings", "environment", "expanded", "field_value", "resource_value", "values"]

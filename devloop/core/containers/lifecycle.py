@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from devloop.core.containers.creation import needs_sandbox
 from devloop.core.containers.observed import Known, Run, Seen
-from devloop.core.pod_templates import pick
+from devloop.core.manifest.pod_templates import pick
 
 __all__ = ["Sandbox", "Start", "Step", "pause", "steps", "stopping_order"]
 

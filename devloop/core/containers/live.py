@@ -1,10 +1,10 @@
-"""Workloads as Kubernetes would show them, with their status: what `core.rollout` judges, and a word for tables."""
+"""Workloads as Kubernetes would show them, with their status: what `cluster.rollout` judges, and a word for tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from devloop.core.containers.controllers import Having, Workload
-from devloop.core.pod_templates import pick, put
+from devloop.core.manifest.pod_templates import pick, put
 from devloop.model import Document
 
 __all__ = ["live_document", "status_text"]

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from devloop.core.cluster.pods import Condition, Container, ContainerState, Owner, Pod, Running, Terminated, Waiting
 from devloop.core.containers.identity import CONTAINER, ROLE, Identity, Role, decoded
-from devloop.core.pod_templates import pick
-from devloop.core.pods import Condition, Container, ContainerState, Owner, Pod, Running, Terminated, Waiting
+from devloop.core.manifest.pod_templates import pick
 from devloop.model import Document
 
 __all__ = ["Known", "Run", "Seen", "Trouble", "main_containers", "pod_of", "runs_to_end", "seen_pods"]

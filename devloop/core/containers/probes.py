@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from devloop.core.pod_templates import pick
+from devloop.core.manifest.pod_templates import pick
 
 __all__ = ["ExecCheck", "HttpCheck", "Probe", "TcpCheck", "Verdict", "check_of", "port_number", "probe_of"]
 

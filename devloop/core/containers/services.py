@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from devloop.core.cluster.pods import Pod
 from devloop.core.containers.identity import Identity, Role, labels, network_name, short_hash, thing_name
 from devloop.core.containers.observed import main_containers
 from devloop.core.containers.probes import port_number
-from devloop.core.pod_templates import pick
-from devloop.core.pods import Pod
+from devloop.core.manifest.pod_templates import pick
 from devloop.model import Document
 
 __all__ = ["WANTED", "Relay", "aliases", "lines", "names", "relay"]

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from devloop.core.manifest import Manifest
-from devloop.core.pod_templates import pick, template_pointer
-from devloop.core.yaml_documents import Pointer
+from devloop.core.manifest.pod_templates import pick, template_pointer
+from devloop.core.yaml.documents import Pointer
 from devloop.errors import InputError
 
 __all__ = ["misshapen"]

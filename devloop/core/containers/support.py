@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from devloop.core.manifest import Manifest
-from devloop.core.pod_templates import pick, template_pointer
+from devloop.core.manifest.pod_templates import pick, template_pointer
 from devloop.model import ObjectKey
 
 __all__ = ["NotCarried", "not_carried"]

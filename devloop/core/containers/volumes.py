@@ -15,7 +15,7 @@ from devloop.core.containers.environment import (
 )
 from devloop.core.containers.identity import Identity, Role, short_hash, thing_name
 from devloop.core.containers.quantities import number
-from devloop.core.pod_templates import pick
+from devloop.core.manifest.pod_templates import pick
 from devloop.model import Document
 
 __all__ = ["File", "Volume", "concerns", "files", "mounts", "volumes"]

@@ -194,7 +194,7 @@ class _Drafting:
 
 
 def _dumped(document: Mapping[str, Any]) -> str:
-    from devloop.core.yaml_documents import dump
+    from devloop.core.yaml.documents import dump
 
     return dump(document)
 

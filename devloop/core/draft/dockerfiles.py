@@ -8,10 +8,10 @@ from typing import Final
 
 from devloop.core import reference
 from devloop.core.dockerfile import BuildFacts, Dockerfile, build_facts, parse
+from devloop.core.dockerfile.stages import Copy
 from devloop.core.draft.model import DraftImage, Note
 from devloop.core.draft.naming import slug
 from devloop.core.draft.tree import Tree, joined
-from devloop.core.stages import Copy
 from devloop.errors import InputError, InputErrors
 
 __all__ = ["Build", "base_names", "builds", "context_of", "facts_of", "names_repository", "ports_exposed"]

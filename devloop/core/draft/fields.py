@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from devloop.core.draft.model import Note
-from devloop.core.yaml_documents import Mark, YamlDocument, YamlError, parse_documents
+from devloop.core.yaml.documents import Mark, YamlDocument, YamlError, parse_documents
 from devloop.errors import InputError, InputErrors, Where
 
 __all__ = ["Fields", "read_fields"]

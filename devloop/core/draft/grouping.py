@@ -15,7 +15,7 @@ from devloop.core.draft.naming import slug, unique
 from devloop.core.draft.port_choices import Ports
 from devloop.core.draft.relations import related
 from devloop.core.manifest import Manifest, facts
-from devloop.core.pod_templates import template_pointer
+from devloop.core.manifest.pod_templates import template_pointer
 
 __all__ = ["services_of"]
 

@@ -9,7 +9,7 @@ from devloop.core.draft.manifests import ManifestFile, manifest_files
 from devloop.core.draft.model import DraftService, Manifests, Note, Value
 from devloop.core.draft.naming import slug, unique
 from devloop.core.draft.tree import Tree, joined
-from devloop.core.yaml_documents import YamlError, parse_documents
+from devloop.core.yaml.documents import YamlError, parse_documents
 
 __all__ = ["KUSTOMIZATIONS", "Layouts", "chart_at", "closure", "kustomization_at", "layouts"]
 

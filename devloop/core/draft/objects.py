@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from devloop.core.yaml_documents import dump
+from devloop.core.yaml.documents import dump
 
 __all__ = ["Included", "Port", "Workload", "claim", "config_map", "objects_text", "secret"]
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from devloop.core.cluster.forwarding import rules
 from devloop.core.draft.manifests import ManifestFile
 from devloop.core.draft.model import DraftService, Note
-from devloop.core.forwarding import rules
 from devloop.core.manifest import facts
-from devloop.core.workloads import ServiceFacts
+from devloop.core.manifest.workloads import ServiceFacts
 from devloop.errors import InputError, InputErrors, Where
 
 __all__ = ["Ports", "ports_of"]

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from devloop.core.dockerfile import BuildFacts, Landing, land
+from devloop.core.dockerfile.stages import Copy, Run
 from devloop.core.draft.dockerfiles import facts_of
 from devloop.core.draft.model import DraftImage, DraftRule, DraftSync
 from devloop.core.draft.tree import Tree, joined
 from devloop.core.patterns import NO_IGNORE, IgnoreRules
-from devloop.core.stages import Copy, Run
 from devloop.errors import InputErrors
 
 __all__ = ["Context", "propose"]

@@ -8,7 +8,7 @@ from typing import Any, Final
 from devloop.core.draft.fields import Fields, read_fields
 from devloop.core.draft.model import Note
 from devloop.core.draft.tree import Tree, joined
-from devloop.core.yaml_places import Mark
+from devloop.core.yaml.places import Mark
 from devloop.errors import InputError
 
 __all__ = ["SKAFFOLD_FILES", "Module", "Profile", "modules_of", "profiles_of", "with_profile"]

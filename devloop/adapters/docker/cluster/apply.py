@@ -12,7 +12,7 @@ from devloop.core.containers.identity import MANAGED_BY, PROJECT, SERVICE
 from devloop.core.containers.shape import misshapen
 from devloop.core.containers.support import not_carried
 from devloop.core.manifest import Manifest, digest, waves, with_labels
-from devloop.core.pod_templates import pick
+from devloop.core.manifest.pod_templates import pick
 from devloop.errors import InputErrors, ToolError
 from devloop.model import Digest, ObjectKey
 from devloop.runtime.ports import Applied

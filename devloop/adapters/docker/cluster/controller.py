@@ -22,7 +22,7 @@ from devloop.core.containers.environment import Surroundings
 from devloop.core.containers.identity import Identity, network_name
 from devloop.core.containers.services import aliases
 from devloop.core.manifest import manifest_of
-from devloop.core.pod_templates import pick
+from devloop.core.manifest.pod_templates import pick
 from devloop.errors import ToolError
 from devloop.model import ObjectKey
 

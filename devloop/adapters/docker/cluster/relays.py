@@ -13,7 +13,7 @@ from devloop.adapters.docker.cluster.view import View
 from devloop.core.containers.creation import Creation
 from devloop.core.containers.identity import network_name, thing_name
 from devloop.core.containers.services import WANTED, Relay, lines, names, relay
-from devloop.core.pod_templates import pick
+from devloop.core.manifest.pod_templates import pick
 from devloop.errors import ToolError
 
 __all__ = ["Relays"]

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable, Sequence
 import anyio
 
 from devloop.adapters.docker.cluster.view import View
+from devloop.core.cluster.patience import Patience
+from devloop.core.cluster.rollout import Failing, Progressing, Ready, Rollout, rollout
 from devloop.core.containers.controllers import Having, workload
 from devloop.core.containers.live import live_document
 from devloop.core.manifest import Manifest
-from devloop.core.patience import Patience
-from devloop.core.rollout import Failing, Progressing, Ready, Rollout, rollout
 from devloop.model import Document, ObjectKey
 from devloop.runtime.ports import RolloutError
 

@@ -20,15 +20,15 @@ from devloop.adapters.docker.cluster.storage import Storage
 from devloop.adapters.docker.cluster.things import Things
 from devloop.adapters.docker.cluster.view import View
 from devloop.adapters.docker.engine import Engine
+from devloop.core.cluster.pods import Pod
+from devloop.core.cluster.rollout import Failing, Progressing, Rollout
 from devloop.core.containers.controllers import workload
 from devloop.core.containers.identity import NAMESPACE, Role
 from devloop.core.containers.live import live_document, status_text
 from devloop.core.containers.observed import Run, Seen
 from devloop.core.containers.support import not_carried
 from devloop.core.manifest import Manifest, manifest_of
-from devloop.core.pod_templates import pick
-from devloop.core.pods import Pod
-from devloop.core.rollout import Failing, Progressing, Rollout
+from devloop.core.manifest.pod_templates import pick
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, ObjectKey
 from devloop.runtime.ports import Applied, ContainerLostError, ExecStream, LiveObject

@@ -8,9 +8,9 @@ from typing import Any, Final
 import anyio
 
 from devloop.adapters.docker.cluster.things import Things
+from devloop.core.cluster.pods import Pod
 from devloop.core.containers.identity import ROLE, SERVICE, Identity, Role
 from devloop.core.containers.observed import Known, Seen, Trouble, pod_of, seen_pods
-from devloop.core.pods import Pod
 from devloop.errors import ToolError
 from devloop.model import Document
 from devloop.runtime.signals import Signal

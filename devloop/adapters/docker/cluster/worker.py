@@ -17,7 +17,7 @@ from devloop.core.containers.identity import Identity
 from devloop.core.containers.lifecycle import Sandbox, Start, Step, pause, steps, stopping_order
 from devloop.core.containers.observed import Run, Seen, Trouble
 from devloop.core.containers.probes import check_of
-from devloop.core.pod_templates import pick
+from devloop.core.manifest.pod_templates import pick
 from devloop.errors import ToolError, UnreachableError
 
 __all__ = ["Surround", "Worker"]

@@ -1,0 +1,1 @@
+"""Where services run, what runs there, and how it does."""

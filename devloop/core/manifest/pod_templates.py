@@ -1,0 +1,68 @@
+"""Where the kinds that Kubernetes has built in keep their pods, and how a document is changed without touching it.
+
+Documents are never changed in place: `put` copies the way to the value and shares the rest.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from devloop.core.yaml.documents import Pointer
+from devloop.model import Document
+
+__all__ = ["change", "group_of", "pick", "put", "template_pointer"]
+
+_TEMPLATE: Pointer = ("spec", "template")
+_POD_TEMPLATES: Mapping[tuple[str, str], Pointer] = {
+    ("", "Pod"): (),
+    ("", "ReplicationController"): _TEMPLATE,
+    ("apps", "Deployment"): _TEMPLATE,
+    ("apps", "StatefulSet"): _TEMPLATE,
+    ("apps", "DaemonSet"): _TEMPLATE,
+    ("apps", "ReplicaSet"): _TEMPLATE,
+    ("extensions", "Deployment"): _TEMPLATE,
+    ("extensions", "DaemonSet"): _TEMPLATE,
+    ("extensions", "ReplicaSet"): _TEMPLATE,
+    ("batch", "Job"): _TEMPLATE,
+    ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template"),
+}
+
+
+def group_of(document: Document) -> str:
+    """Return the API group of an object, empty for the core group."""
+    group, slash, _ = str(document.get("apiVersion", "")).partition("/")
+    return group if slash else ""
+
+
+def template_pointer(document: Document) -> Pointer | None:
+    """Return where a built-in workload keeps its pod template (a bare Pod is its own), or None for other kinds."""
+    return _POD_TEMPLATES.get((group_of(document), str(document.get("kind"))))
+
+
+def pick(value: Any, pointer: Pointer, default: Any = None) -> Any:
+    """Return the value at `pointer`, or `default` where the document does not reach that far or has null there."""
+    for step in pointer:
+        match value, step:
+            case Mapping(), str() if step in value:
+                value = value[step]
+            case list(), int() if 0 <= step < len(value):
+                value = value[step]
+            case _:
+                return default
+    return default if value is None else value
+
+
+def put(value: Any, pointer: Pointer, new: Any) -> Any:
+    """Return a copy of `value` with `new` at `pointer`; missing mappings on the way are made."""
+    return change(value, pointer, lambda _: new)
+
+
+def change(value: Any, pointer: Pointer, function: Callable[[Any], Any]) -> Any:
+    """Return a copy of `value` where the part at `pointer` is what `function` makes of it (of None if missing)."""
+    if not pointer:
+        return function(value)
+    step, rest = pointer[0], pointer[1:]
+    if isinstance(step, int):
+        return [*value[:step], change(value[step], rest, function), *value[step + 1 :]]
+    parts = dict(value or {})
+    parts[step] = change(parts.get(step), rest, function)
+    return parts

@@ -1,0 +1,1 @@
+"""What containers should hold, what they hold, and how the difference gets there."""
