@@ -29,8 +29,8 @@ down: $(INSTALLED) ## Remove what `make up` deployed
 
 check: format-check lint types unit ## Check format, lint, types, layers, unit tests and docs (under two minutes, no engine)
 
-test: $(INSTALLED) ## Run every test, those against the real engine and cluster too; none may be skipped
-	@$(CLUSTER) && DEVLOOP_REQUIRE_CLUSTER=1 $(BIN)/pytest $(PYTEST_ARGS)
+test: unit ## Run every test, those against the real engine and cluster too; none may be skipped
+	@$(CLUSTER) && DEVLOOP_REQUIRE_CLUSTER=1 $(BIN)/pytest -m "$(OUTSIDE)" $(PYTEST_ARGS)
 
 conformance: $(INSTALLED) ## Hold what is inferred from Dockerfiles against the real builder: 300 generated projects (SEED=…)
 	@$(ENGINE) && DEVLOOP_REQUIRE_CLUSTER=1 DEVLOOP_CONFORMANCE_COUNT=300 DEVLOOP_CONFORMANCE_SEED=$(or $(SEED),1) \

@@ -106,7 +106,8 @@ async def _context(place: Place) -> str:
     if place.problem is not None:
         raise place.problem
     if place.target is Target.DOCKER:
-        return f"none: services run on the Docker engine ({place.reason}), namespace {place.namespace}"
+        own = "`devloop cluster start` makes a cluster of your own"
+        return f"none: services run on the Docker engine ({place.reason}), namespace {place.namespace}; {own}"
     assert place.context is not None
     return f"{place.context.name}, namespace {place.namespace}"
 

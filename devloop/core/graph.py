@@ -134,7 +134,7 @@ class Node:
         settings: Its other arguments, with their values.
         edges: What it needs, by argument and as inferred.
         recipe: The parts of its recipe, by digest.
-        sources: For parts of the recipe that tools render, the files they are rendered from.
+        sources: For parts of the recipe that are rendered, the other files they are rendered from.
         detail: What its files say; None when they have `problems`.
         problems: The mistakes in its files.
     """
@@ -151,7 +151,7 @@ class Node:
 
     @property
     def definitions(self) -> frozenset[str]:
-        """The names of its recipe's parts, and the files that tools render them from."""
+        """The names of its recipe's parts, and the files they are rendered from."""
         return frozenset(self.recipe).union(*self.sources.values())
 
     @property

@@ -29,8 +29,8 @@ class Inputs:
         recipe: The parts of the recipe by the name under which a person knows them (a Dockerfile, `build arguments`).
         files: The files.
         results: The results of the nodes that it depends on.
-        sources: For parts of the recipe that tools render, the files they are rendered from. They explain a change of
-            the part, and by themselves cause nothing: what is rendered decides.
+        sources: For parts of the recipe that are rendered, the other files they are rendered from. They explain a
+            change of the part, and by themselves cause nothing: what is rendered decides.
     """
 
     recipe: Mapping[str, Digest] = field(default_factory=dict)

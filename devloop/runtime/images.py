@@ -13,7 +13,7 @@ from devloop.core.patterns import NO_IGNORE, IgnoreRules
 from devloop.core.reference import same_name
 from devloop.core.sync.rules import patterns
 from devloop.declarations import Declaration
-from devloop.errors import InputError, Where
+from devloop.errors import InputError, InputErrors, Where
 from devloop.model import NODES, Digest, ImageRef, ImageSpec, RelPath
 from devloop.runtime.looks import Looks, archives, links
 from devloop.runtime.render import Read, all_in_folder, in_folder
@@ -135,8 +135,11 @@ def read_source(
     text = read(dockerfile)
     if text is None:
         raise _no_dockerfile(declaration, dockerfile, is_directory(context))
-    parsed = parse(text, path=dockerfile)
-    facts = _facts(parsed, spec, args, base, platform)
+    try:
+        parsed = parse(text, path=dockerfile)
+        facts = _facts(parsed, spec, args, base, platform)
+    except InputErrors as mistakes:
+        raise InputErrors([_asked_by(declaration, each) for each in mistakes.errors]) from mistakes
     ignore = ignore_rules(context, dockerfile, read)
     leading = links(facts.sources, context, ignore, looks)
     facts = facts.following(leading)
@@ -155,6 +158,10 @@ def read_source(
             "the @image line": digests.of_value(_settings(spec)),
         },
     )
+
+
+def _asked_by(declaration: Declaration, error: InputError) -> InputError:
+    return InputError(error.message, where=error.where, hint=error.hint, chain=(*error.chain, declaration.where))
 
 
 def _facts(

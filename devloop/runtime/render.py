@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from devloop.core import reference
+from devloop.core import digests, reference
 from devloop.core.graph import Node, ServiceDetail
 from devloop.core.manifest import Manifest, parse
 from devloop.core.manifest.image_places import ImagePlace, place
@@ -17,7 +17,7 @@ from devloop.core.manifest.images import image_uses, missing, replace_images, wi
 from devloop.core.template import mistakes, render
 from devloop.dsl import Image, Service
 from devloop.errors import InputError, InputErrors, Where
-from devloop.model import HelmSource, ImagePath, ImageRef, KustomizeSource, NodeId, ServiceSpec
+from devloop.model import HelmSource, ImagePath, ImageRef, KustomizeSource, NodeId, RelPath, ServiceSpec
 from devloop.runtime.charts import Reads, chart_path, helm_manifests, kustomize_manifests, recipe_name
 from devloop.runtime.definitions import Definitions
 from devloop.runtime.renderings import Renderings, Request, UnrenderedError
@@ -67,7 +67,7 @@ class Rendered:
 
     Attributes:
         manifests: Its objects.
-        reads: For what tools render, by its place in the recipe: all that it depends on.
+        reads: By its place in the recipe: all that tools render something of, and what a template includes.
     """
 
     manifests: tuple[Manifest, ...]
@@ -114,7 +114,9 @@ def rendered(node: Node, handles: Mapping[str, object], *, read: Definitions, re
         try:
             match each:
                 case str():
-                    found.extend(_read_manifest(node, in_folder(declaration.folder, each), variables, read))
+                    path = in_folder(declaration.folder, each)
+                    own = reads.setdefault(path, Reads())
+                    found.extend(_read_manifest(node, path, variables, _noting(read, path, own)))
                 case KustomizeSource():
                     own = reads.setdefault(recipe_name(in_folder(declaration.folder, each.folder)), Reads())
                     found.extend(kustomize_manifests(node, each, own, read=read, renderings=renderings))
@@ -230,6 +232,18 @@ def _read_manifest(node: Node, path: str, variables: Mapping[str, Any], read: Re
     except InputError as error:
         raise _asked_by(node, error) from error
     return parse(made.text, path=path, rendered_from=path, origins=made.lines)
+
+
+def _noting(read: Read, path: str, reads: Reads) -> Read:
+    """Return how a manifest reads files, with a note of those that it includes."""
+
+    def noted(each: str) -> str | None:
+        text = read(each)
+        if text is not None and each != path:
+            reads.files[RelPath(each)] = digests.of_text(text)
+        return text
+
+    return noted
 
 
 def _with_places(manifests: Sequence[Manifest], declared: Sequence[ImagePath], where: Where) -> tuple[Manifest, ...]:

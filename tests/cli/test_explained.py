@@ -1,12 +1,15 @@
 """`devloop graph --inputs` and `devloop why`: every input with the line that brings it, in a project of hard cases."""
 
+import json
 from pathlib import Path
 
 import pytest
 from inline_snapshot import snapshot
+from typer.testing import CliRunner
 
 from devloop.app.options import Options
 from devloop.app.reading import Reading
+from devloop.cli import app
 from devloop.errors import InputError
 from devloop.model import Kind, NodeId
 from devloop.ui.explained import causes_text, inputs_text, path_text
@@ -280,3 +283,23 @@ async def test_a_decision_names_the_line_that_brings_the_file_of_each_reason(rea
   web/app.conf comes by web/Dockerfile:7  COPY *.conf settings.json /etc/web/
   web/pages/gone.html comes by web/Dockerfile:6  COPY pages pages/
 """)
+
+
+async def test_a_change_of_an_included_template_is_planned_and_named(reading: Reading) -> None:
+    rows = {str(each.node): each for each in reading.plan(["k8s/_env.yaml.j2"])}
+    assert rows["service:web"].action == "deploy"
+    assert rows["service:web"].reasons == ("k8s/_env.yaml.j2 changed",)
+
+
+def test_both_explanations_are_there_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEVLOOP_STATE_DIR", str(tmp_path / "state"))
+    write(tmp_path / "project", PROJECT)
+    monkeypatch.chdir(tmp_path / "project")
+    listed = CliRunner().invoke(app, ["graph", "--inputs", "image:web", "--output", "json"])
+    assert listed.exit_code == 0, listed.output
+    inputs = {each["name"]: each for each in json.loads(listed.stdout)["inputs"]}
+    assert inputs["web/Dockerfile"]["kind"] == "definition"
+    explained = CliRunner().invoke(app, ["why", "k8s/_env.yaml.j2", "--output", "json"])
+    assert explained.exit_code == 0, explained.output
+    (use,) = json.loads(explained.stdout)["uses"]
+    assert (use["node"], use["places"][0]["path"]) == ("service:web", "k8s/web.yaml.j2")
