@@ -77,4 +77,5 @@ $(INSTALLED): $(LOCK) pyproject.toml
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "make: installing into .venv" >&2; $(PYTHON) -m venv --clear .venv; }
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement $(LOCK)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -qq -j 0 $(BIN)/../lib devloop || true  # whatever the environment says of it: starts are faster
 	@touch $@

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from devloop.adapters.docker import Engine
-from devloop.app.lean import import_httpx
 from devloop.app.options import Options
 from devloop.app.workspace import Place
 from devloop.core.cluster.targets import Target
@@ -36,7 +35,6 @@ async def open_cluster(
     """
     if place.problem is not None:
         raise place.problem
-    import_httpx()
     async with AsyncExitStack() as stack:
         if place.target is Target.DOCKER:
             from devloop.adapters.docker.cluster.target import DockerCluster

@@ -7,7 +7,6 @@ from anyio import create_task_group, to_thread
 
 from devloop.adapters.docker import DockerBuilder
 from devloop.app.delivering import LateDelivery
-from devloop.app.lean import import_httpx
 from devloop.app.options import Options
 from devloop.app.workspace import Place, Workspace, place_of
 from devloop.core.cluster.contexts import OWN_CONTEXT, Context, is_local
@@ -119,7 +118,6 @@ async def _look_at_cluster(
     builder: DockerBuilder,
     registry: str | None,
 ) -> None:
-    import_httpx()
     from devloop.adapters.kube.cluster import KubeCluster
 
     opened = KubeCluster.open(

@@ -13,7 +13,6 @@ from devloop.adapters.docker import DockerBuilder
 from devloop.adapters.kube.config import read_contexts
 from devloop.adapters.kube.entries import add_entries, remove_entries, server_known
 from devloop.adapters.own_cluster import ClusterContainer, Found
-from devloop.app.lean import import_httpx
 from devloop.core.cluster.contexts import OWN_CONTEXT, OWN_NODE, Context
 from devloop.core.cluster.kubeconfig import Entries
 from devloop.core.yaml.documents import parse_documents
@@ -192,7 +191,6 @@ class OwnCluster:
         )
 
     async def _look(self, container: ClusterContainer, found: Found) -> _Seen:
-        import_httpx()
         from devloop.adapters.kube.cluster import KubeCluster
 
         text = await container.kubeconfig()

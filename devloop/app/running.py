@@ -1,5 +1,6 @@
 """The commands that run a session: up, build, deploy, ci, run. Front-end, signals and exit code around the loop."""
 
+import gc
 import os
 import signal
 import sys
@@ -73,6 +74,8 @@ async def _to_the_end(session: Session, front: Front, everything: CancelScope, *
         async with create_task_group() as tasks:
             stop = await tasks.start(_take_signals, front, everything)
             async with session:
+                gc.freeze()
+                gc.enable()
                 with CancelScope() as waiting:
                     stop.append(waiting)
                     code = 0 if await session.wait() else FAILED

@@ -1,5 +1,6 @@
 """How a command runs: its options from the command line, its errors on stderr, its data on stdout, its exit code."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -108,6 +109,7 @@ def call_session(options: "Callable[[], Options]", output: str, *, down: bool = 
     """Run a session to its end, and exit with its code."""
 
     async def command() -> int:
+        gc.disable()  # until the session has begun: nothing of what is imported is garbage
         from devloop.app.running import run_session
 
         check_choice("--output", output, ("auto", "live", "plain", "json"))

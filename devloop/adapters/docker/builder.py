@@ -15,16 +15,19 @@ from devloop.adapters.docker.buildx import IMAGE_CONTEXT, Progress, build_argume
 from devloop.adapters.docker.engine import Engine, name_in_path, unreachable
 from devloop.adapters.docker.progress import BuildFailure, PlainReader, ProgressReader, RawJsonReader
 from devloop.adapters.docker.shell_probe import ShellProbe
+from devloop.adapters.docker.turns import Turns
 from devloop.core.delivery.plans import EngineFacts, NodeFacts
 from devloop.core.reference import parse, same_repository
 from devloop.errors import ToolError
 from devloop.model import Digest, ImageRef
-from devloop.runtime.ports import BuildLog, BuildProgress, BuildRequest, ImageConfig
+from devloop.runtime.ports import BuildLog, BuildProgress, BuildRequest, BuildStep, ImageConfig
 from devloop.runtime.processes import capture, run
 
 __all__ = ["DockerBuilder"]
 
 _TAG_PREFIX: Final = "dev-"
+_RUNS: Final = "] RUN "
+"""Part of the name of a step that runs a program: from there on a build may take any time."""
 _LOST: Final = ("layer does not exist",)
 """What the engine says when its build cache knows a step whose layer is gone, time after time until the step is run
 again: https://github.com/moby/moby/issues/41595."""
@@ -45,6 +48,7 @@ class DockerBuilder:
         self._directory = directory
         self._buildx: tuple[str, ...] | None = None
         self._progress = Progress.JSON
+        self._turns = Turns((os.cpu_count() or 1) // 2 or 1)  # client and builder keep two processors busy
         self._builders: Builders | None = None
         self._layouts = Layouts(self.engine, dict(self.engine.endpoint.environment))
         self._pushed: dict[Digest, str] = {}
@@ -201,14 +205,21 @@ class DockerBuilder:
         command, *arguments = build_arguments(request)
         extra = (f"--progress={self._progress}", f"--metadata-file={metadata}")
 
-        def receive(data: bytes) -> None:
-            for told in reader.feed(data):
-                report(told)
+        with self._turns.place(held=await self._turns.wait()) as end_turn:
 
-        self.engine.prepare()
-        code = await run(
-            (*self._buildx, command, *extra, *arguments), stderr=receive, cwd=self._directory, env=self._environment()
-        )
+            def receive(data: bytes) -> None:
+                for told in reader.feed(data):
+                    report(told)
+                    if isinstance(told, BuildStep) and _RUNS in told.name and not told.done:
+                        end_turn()
+
+            self.engine.prepare()
+            code = await run(
+                (*self._buildx, command, *extra, *arguments),
+                stderr=receive,
+                cwd=self._directory,
+                env=self._environment(),
+            )
         for told in reader.end():
             report(told)
         return reader, code

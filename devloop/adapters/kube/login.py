@@ -19,6 +19,7 @@ import anyio.to_thread
 
 from devloop.core.cluster.contexts import Context
 from devloop.errors import InputError, ToolError
+from devloop.runtime.lean import import_httpx
 
 __all__ = ["Credentials", "log_in"]
 
@@ -162,6 +163,7 @@ async def _fetched(context: Context, kubeconfig: str | os.PathLike[str] | None) 
 
 
 def _import_login() -> Any:
+    import_httpx()
     from kr8s._auth import KubeAuth
 
     return KubeAuth
