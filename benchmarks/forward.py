@@ -187,10 +187,10 @@ async def measured(seconds: float) -> None:
         service = kubectl("get", "service", "server", "--output=jsonpath={.spec.clusterIP}")
         pod = kubectl("get", "pods", "--output=jsonpath={.items[0].status.podIP}")
         await anyio.to_thread.run_sync(ask, "127.0.0.1", DIRECT)
-        await figures("the pod itself", pod, 8000, seconds)
-        await figures("its Service", service, 80, seconds)
-        await figures("forward", "127.0.0.1", DIRECT, seconds)
         await figures("forward by the API server", "127.0.0.1", TUNNEL, seconds)
+        await figures("forward", "127.0.0.1", DIRECT, seconds)
+        await figures("its Service", service, 80, seconds)
+        await figures("the pod itself", pod, 8000, seconds)
         addresses = {"Service": (service, 80), "forward": ("127.0.0.1", DIRECT)}
         for _ in range(3):
             await dead_time(
