@@ -14,6 +14,7 @@ import anyio
 from anyio import create_task_group, to_thread
 
 from devloop.core.graph import Detail, Graph, Node
+from devloop.core.sync.tables import Table, revised
 from devloop.errors import InputError
 from devloop.model import Digest, NodeId, RelPath
 from devloop.runtime.aside import Aside, Overdue, Touched
@@ -78,7 +79,7 @@ class _Known:
     readers: Readers = field(default_factory=Readers)
     keep: Callable[[RelPath], bool] = lambda _: False
     table: FileTable = field(default_factory=FileTable)
-    files: dict[NodeId, dict[RelPath, Digest]] = field(default_factory=dict)
+    files: dict[NodeId, Table] = field(default_factory=dict)
 
 
 class Observer:
@@ -363,13 +364,7 @@ class Observer:
                 updates.setdefault(each.node, {})[path] = digest
                 concerned.add(path)
         for node, update in updates.items():
-            files = dict(self._known.files.get(node, {}))
-            for path, digest in update.items():
-                if digest is None:
-                    files.pop(path, None)
-                else:
-                    files[path] = digest
-            self._known.files[node] = files
+            self._known.files[node] = revised(self._known.files.get(node, {}), update)
         return concerned
 
     def _select(self, nodes: Iterable[NodeId]) -> None:

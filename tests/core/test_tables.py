@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from devloop.core.sync.tables import Table, differing, joined, paths_of
+from devloop.core.sync.tables import Table, differing, joined, ordered, paths_of, revised
 from devloop.model import Digest, RelPath
 
 FEW = st.dictionaries(
@@ -37,3 +37,51 @@ def test_another_table_of_the_same_content_is_another_question(count: int) -> No
 
     assert differing(one, dict(one)) == frozenset()
     assert differing(one, other) == {"f1"}
+
+
+CHANGES = st.lists(
+    st.dictionaries(
+        st.sampled_from([RelPath(each) for each in ("a", "b", "f1", "f2", "f3")]),
+        st.sampled_from([Digest("1"), Digest("2"), None]),
+    ),
+    max_size=6,
+)
+
+
+@given(CHANGES, CHANGES, st.booleans(), st.booleans(), st.booleans())
+def test_revisions_are_what_they_would_be_if_made_at_once(
+    changes: list[dict[RelPath, Digest | None]],
+    others: list[dict[RelPath, Digest | None]],
+    large: bool,
+    related: bool,
+    more: bool,
+) -> None:
+    start = MANY if large else {RelPath("f1"): Digest("1"), RelPath("f2"): Digest("1")}
+    start = {**start, RelPath("z"): Digest("1")} if more else start
+    tables: list[Table] = [start]
+    plain = [dict(start)]
+    for origin, revisions in ((start, changes), (start if related else {**start}, others)):
+        table: Table = origin
+        expected = dict(origin)
+        for each in revisions:
+            table = revised(table, each)
+            expected = {path: digest for path, digest in {**expected, **each}.items() if digest is not None}
+            tables.append(table)
+            plain.append(expected)
+    for new, new_plain in zip(tables, plain, strict=True):
+        assert dict(new) == new_plain
+        for old, old_plain in zip(tables, plain, strict=True):
+            assert (new == old, new != old) == (new_plain == old_plain, new_plain != old_plain)
+            found = {p for p in {*new_plain, *old_plain} if new_plain.get(p) != old_plain.get(p)}
+            assert differing(new, old) == found
+            assert ordered(new, old) == tuple(sorted(found))
+            assert joined(new, old) == {**old_plain, **new_plain}
+            assert paths_of(new, old) == {*new_plain, *old_plain}
+
+
+def test_a_table_is_revised_without_a_trace_in_the_one_before() -> None:
+    before = dict(MANY)
+    after = revised(before, {RelPath("f1"): Digest("2"), RelPath("f2"): None, RelPath("new"): Digest("1")})
+    assert before == MANY
+    assert (after[RelPath("f1")], RelPath("f2") in after, after[RelPath("new")]) == ("2", False, "1")
+    assert differing(after, before) == {"f1", "f2", "new"}

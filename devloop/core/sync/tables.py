@@ -1,7 +1,8 @@
-"""Large tables of files and their digests, compared and joined: what is asked again of the very same tables is known.
+"""Large tables of files and their digests, compared and joined in the time that their few differences take.
 
-Each step of the engine asks the same of the same tables, and a table is never changed in place: the answers to the last
-few questions are kept. They follow from the arguments alone, so nobody can tell but by the time that it takes.
+A table is never changed in place: `revised` makes the next one, which knows what it was made from. Each step of the
+engine asks the same of the same tables, so the answers to the last few questions are kept, too. All follow from the
+arguments alone: nobody can tell but by the time that it takes.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from typing import Final, TypeVar
 
 from devloop.model import Digest, RelPath
 
-__all__ = ["Memory", "Table", "differing", "joined", "ordered", "paths_of"]
+__all__ = ["Memory", "Table", "differing", "joined", "ordered", "paths_of", "revised"]
 
 Table = Mapping[RelPath, Digest]
 
@@ -18,7 +19,52 @@ _KEPT: Final = 4
 _LARGE: Final = 1000
 """Smaller ones are compared as fast as they are found."""
 
+_FAR: Final = 4
+"""A table that differs from its root in more than the fourth part becomes a root itself."""
+
 R = TypeVar("R")
+
+
+class _Revision(dict[RelPath, Digest]):
+    """A table that was made from another one.
+
+    Attributes:
+        root: The table at the beginning.
+        since: The files that may differ from the root.
+    """
+
+    __slots__ = ("root", "since")
+    __hash__ = None  # as for every dict
+
+    root: Table
+    since: frozenset[RelPath]
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if isinstance(other, Mapping) and _lineage(other)[0] is self.root:
+            return len(self) == len(other) and not differing(self, other)
+        return super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+
+def revised(table: Table, changes: Mapping[RelPath, Digest | None]) -> Table:
+    """Return a table with some files changed, or without those that are None."""
+    made = _Revision(table)
+    for path, digest in changes.items():
+        if digest is None:
+            made.pop(path, None)
+        else:
+            made[path] = digest
+    root, since = _lineage(table)
+    made.root, made.since = root, since.union(changes)
+    return made if len(made.since) <= len(made) // _FAR else dict(made)
+
+
+def _lineage(table: Table) -> tuple[Table, frozenset[RelPath]]:
+    return (table.root, table.since) if isinstance(table, _Revision) else (table, frozenset())
 
 
 def _kept(function: Callable[[Table, Table], R]) -> Callable[[Table, Table], R]:
@@ -72,6 +118,17 @@ def differing(new: Table, old: Table) -> frozenset[RelPath]:
     """Return the files that differ, are new or are gone."""
     if new is old:
         return frozenset()
+    (root, since), (old_root, old_since) = _lineage(new), _lineage(old)
+    if root is new and old_root is old:
+        return _compared(new, old)
+    candidates = since | old_since | _compared(root, old_root)
+    return frozenset(path for path in candidates if new.get(path) != old.get(path))
+
+
+@_kept
+def _compared(new: Table, old: Table) -> frozenset[RelPath]:
+    if new is old:
+        return frozenset()
     found = {path for path, digest in new.items() if old.get(path) != digest}
     added = sum(path not in old for path in found)
     # Few files are gone at most times, and to know that there are none costs nothing.
@@ -87,7 +144,16 @@ def ordered(new: Table, old: Table) -> tuple[RelPath, ...]:
 @_kept
 def joined(table: Table, more: Table) -> Table:
     """Return the table with the files that only the other has; the table itself where there are none."""
-    return table if more.keys() <= table.keys() else {**more, **table}
+    (root, since), (other_root, other_since) = _lineage(table), _lineage(more)
+    if _holds_all(root, other_root):
+        extra = {path: more[path] for path in since | other_since if path in more and path not in table}
+        return revised(table, extra) if extra else table
+    return {**more, **table}
+
+
+@_kept
+def _holds_all(table: Table, other: Table) -> bool:
+    return other.keys() <= table.keys()
 
 
 @_kept
