@@ -21,6 +21,9 @@ import yaml
 from benchmarks.outside import LINE, MANIFEST, Api, Project, get, quiet, show, until
 from benchmarks.peers import Devloop, Program, programs
 
+COOL_DOWN = 30
+"""Seconds before each project: the kubelet still tells of the pods that the last one left, out of a budget of calls."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -32,6 +35,7 @@ def main() -> None:
     for make in programs():
         for count in (1, options.services):
             namespace = f"bench-{make.name}-{count}-{time.time_ns() % 1_000_000_000 // 1_000_000:03d}"
+            time.sleep(COOL_DOWN)
             with in_namespace(api, namespace), tempfile.TemporaryDirectory() as folder:
                 project = Project(Path(folder) / "project", count, namespace)
                 project.folder.mkdir()
@@ -85,7 +89,7 @@ class Measured:
     def cold_start(self, goal: str) -> None:
         started = self.program.start()
         for name in self.project.names:
-            until(lambda name=name: self._exists(name) and self.served(name, "/index.html", "start"), every=0.02)
+            until(lambda name=name: self._exists(name) and self.served(name, "/index.html", "start"), every=0.1)
         show("cold start until every service answers", [time.perf_counter() - started], goal=goal)
         self._wait_settled()
         self.program.stop()
