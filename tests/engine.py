@@ -87,7 +87,7 @@ class Engine(Cluster):
             pod = _pod(each)
             if app in {"", (pod["template"].get("metadata") or {}).get("labels", {}).get("app")}:
                 shown = found.setdefault(pod["uid"], _as_pod(pod, each))
-                shown["status"]["containerStatuses"].append({"containerID": each["Id"], "imageID": each["Image"]})
+                shown["status"]["containerStatuses"].append(_status(each))
         return list(found.values())
 
     def _running(self) -> list[Any]:
@@ -102,6 +102,10 @@ def _as_pod(pod: Any, container: Any) -> Any:
     metadata = {"uid": pod["uid"], "name": pod["name"], "creationTimestamp": container["Created"]}
     status = {"containerStatuses": [], "conditions": [{"type": "Ready", "status": "True"}]}
     return {"metadata": metadata, "spec": pod["template"]["spec"], "status": status}
+
+
+def _status(container: Any) -> Any:
+    return {"containerID": container["Id"], "imageID": container["Image"], "restartCount": container["RestartCount"]}
 
 
 def _pod(container: Any) -> Any:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import anyio
 
 from devloop.adapters.docker.endpoint import Endpoint, find_endpoint
+from devloop.adapters.docker.wakeups import ignore_late_wakeups
 from devloop.errors import ToolError, UnreachableError
 from devloop.runtime.lean import import_httpx
 
@@ -289,6 +290,7 @@ def _client(endpoint: Endpoint) -> "httpx.AsyncClient":
 
         return httpx.AsyncClient(transport=dial_transport(endpoint), base_url="http://docker", timeout=timeout)
     if (socket := endpoint.socket) is not None:
+        ignore_late_wakeups()
         # Without TLS there is nothing to verify; the default would read all certificates of the system first (70 ms).
         transport = httpx.AsyncHTTPTransport(uds=socket, verify=False, limits=limits)
         return httpx.AsyncClient(transport=transport, base_url="http://docker", timeout=timeout)

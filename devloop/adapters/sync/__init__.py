@@ -25,7 +25,7 @@ __all__ = ["ClusterShell", "ExecSyncer"]
 _NOT_THERE: Final = 44
 _FETCH: Final = f'[ -e "$1/$2" ] || exit {_NOT_THERE}; tar -cf - -C "$1" -- "$2"'
 
-_FRUITLESS: Final = 3
+_FRUITLESS: Final = 7
 """Connections lost in a row, with nothing acknowledged, after which a container counts as gone."""
 
 
