@@ -1,8 +1,8 @@
 """What anyio's Unix sockets tell the event loop too late: that data came for a wait which was cancelled in that round.
 
-anyio (4.16) hands `Future.set_result` itself to the event loop. When the waiting task is cancelled after the loop has seen
-the data and before it calls back, the future is done already and the loop reports an InvalidStateError, of which nobody
-is the worse but the terminal that it is printed on.
+anyio (4.16) hands `Future.set_result` itself to the event loop. When the waiting task is cancelled after the loop has
+seen the data and before it calls back, the future is done already and the loop reports an InvalidStateError, of which
+nobody is the worse but the terminal that it is printed on.
 """
 
 import asyncio
