@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -105,8 +105,13 @@ class Project:
 
     @property
     def inputs(self) -> frozenset[str]:
-        """What devloop thinks changes the image."""
-        every = [*self.paths, *self.absent]
+        """What devloop thinks changes the image; of files that are not there: when it alone comes."""
+        found = self._inputs_among(self.paths)
+        for each in self.absent:
+            found |= {each} & self._inputs_among([*self.paths, each])
+        return frozenset(found)
+
+    def _inputs_among(self, every: Sequence[str]) -> set[str]:
         directories, archives = self.directories, self.archives
         facts = self.facts
         found = set(facts.inputs(every, self.rules, self.links, directories=directories, archives=archives))
@@ -114,7 +119,7 @@ class Project:
             table = InputTable(each for key, read in facts.elsewhere.items() if same_name(key, name) for each in read)
             inner = [path for path in every if path.startswith(f"{folder}/")]
             found |= {path for path in inner if table.selects(path.removeprefix(f"{folder}/"))}
-        return frozenset(found)
+        return found
 
     @property
     def changeable(self) -> tuple[str, ...]:
