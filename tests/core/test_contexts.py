@@ -71,6 +71,13 @@ def test_an_unknown_name_is_told_with_those_that_are_known() -> None:
     assert error.value.hint == "choose one; known: `minikube`, `prod`"
 
 
+def test_where_no_context_is_known_the_way_to_one_is_told() -> None:
+    with pytest.raises(InputError) as error:
+        choose(Contexts(known=(), current=None), named="prod")
+    assert error.value.message == "there is no Kubernetes context `prod`"
+    assert error.value.hint == "make one in Docker: `devloop cluster start`; or set `KUBECONFIG`"
+
+
 def test_no_choice_is_told() -> None:
     with pytest.raises(InputError, match="no Kubernetes context is chosen"):
         choose(contexts("minikube"))

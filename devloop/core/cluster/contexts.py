@@ -122,12 +122,8 @@ def choose(contexts: Contexts, *, named: str | None = None, allowed: Sequence[st
     """
     wanted = named or contexts.current
     if not wanted:
-        raise InputError(
-            "no Kubernetes context is chosen" if contexts.known else "no Kubernetes context is known",
-            hint=_listed(contexts, "pass `--context`")
-            if contexts.known
-            else "make one in Docker: `devloop cluster start`; or set `KUBECONFIG`",
-        )
+        missing = "no Kubernetes context is chosen" if contexts.known else "no Kubernetes context is known"
+        raise InputError(missing, hint=_listed(contexts, "pass `--context`"))
     context = next((context for context in contexts.known if context.name == wanted), None)
     if context is None:
         raise InputError(f"there is no Kubernetes context `{wanted}`", hint=_listed(contexts, "choose one"))
@@ -143,5 +139,7 @@ def choose(contexts: Contexts, *, named: str | None = None, allowed: Sequence[st
 
 
 def _listed(contexts: Contexts, advice: str) -> str:
+    if not contexts.known:
+        return "make one in Docker: `devloop cluster start`; or set `KUBECONFIG`"
     names = ", ".join(f"`{context.name}`" for context in contexts.known)
     return f"{advice}; known: {names}"
