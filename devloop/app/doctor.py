@@ -54,11 +54,10 @@ async def examine(options: Options) -> tuple[CheckRow, ...]:
     async def look(name: str, check: _Check) -> None:
         try:
             rows[name] = CheckRow(name=name, ok=True, found=await check())
-        except InputError as error:
-            found = error.message if error.where is None else f"{error.where}: {error.message}"
+        except (InputError, ToolError) as error:
+            where = error.where if isinstance(error, InputError) else None
+            found = error.message if where is None else f"{where}: {error.message}"
             rows[name] = CheckRow(name=name, ok=False, found=found, hint=error.hint)
-        except ToolError as error:
-            rows[name] = CheckRow(name=name, ok=False, found=error.message, hint=error.hint)
 
     place = place_of(options, spec)
     names = ["project", "files", "engine", "builder", "context", "cluster", "rights", "images"]

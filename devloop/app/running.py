@@ -74,7 +74,7 @@ async def _to_the_end(session: Session, front: Front, everything: CancelScope, *
         async with create_task_group() as tasks:
             stop = await tasks.start(_take_signals, front, everything)
             async with session:
-                gc.freeze()
+                gc.freeze()  # `cli.calling` has switched it off while everything was imported
                 gc.enable()
                 with CancelScope() as waiting:
                     stop.append(waiting)

@@ -11,7 +11,7 @@ from typing import Final
 from devloop.core import digests
 from devloop.core.graph import Graph, ImageDetail, Node, ServiceDetail, TaskDetail
 from devloop.core.sync.rules import Placement
-from devloop.core.sync.tables import Memory, differing, paths_of
+from devloop.core.tables import Memory, differing, paths_of
 from devloop.core.trace import Inputs, Result, Trace, changed_files, reasons
 from devloop.model import Digest, Kind, NodeId, RelPath
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
-from devloop.core.sync.tables import ordered
+from devloop.core.tables import ordered
 from devloop.model import Digest, NodeId, RelPath
 
 __all__ = ["UNSURE", "Inputs", "Result", "Trace", "changed_files", "file_of", "reasons"]

@@ -26,8 +26,8 @@ from devloop.core.graph import (
 )
 from devloop.core.manifest import Manifest
 from devloop.core.manifest.images import image_uses
-from devloop.core.manifest.needs import with_object_edges
 from devloop.core.manifest.workloads import facts as service_facts
+from devloop.core.needs import with_object_edges
 from devloop.core.settings import Setting, resolve
 from devloop.core.sync.rules import patterns
 from devloop.declarations import Declaration, ProjectSpec

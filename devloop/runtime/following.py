@@ -5,8 +5,8 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 
 from devloop.core.cluster.pods import Pod, Running
+from devloop.core.engine.feeds import all_feeds
 from devloop.core.engine.state import PodsSeen, State
-from devloop.core.sync.feeds import all_feeds
 from devloop.core.sync.selectors import PodFacts
 from devloop.errors import UnreachableError
 from devloop.model import ContainerTarget

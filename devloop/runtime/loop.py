@@ -15,11 +15,11 @@ from anyio.abc import TaskGroup
 
 from devloop.core.cluster.pods import Pod
 from devloop.core.engine import Decision, decide
+from devloop.core.engine.feeds import looked_at, unfed, wants_others
 from devloop.core.engine.runs import Cancel, Run, RunEnded, RunKey, Start
 from devloop.core.engine.state import Input, Observed, PodsSeen, Retried, State, Stirred
 from devloop.core.graph import Graph
 from devloop.core.plan import Busy, Due, Idle, Step, Synced, UpToDate, Waiting, runs_by_itself
-from devloop.core.sync.feeds import looked_at, unfed, wants_others
 from devloop.errors import InputErrors
 from devloop.events import (
     FilesChanged,

@@ -14,7 +14,7 @@ import anyio
 from anyio import create_task_group, to_thread
 
 from devloop.core.graph import Detail, Graph, Node
-from devloop.core.sync.tables import Table, revised
+from devloop.core.tables import Table, revised
 from devloop.errors import InputError
 from devloop.model import Digest, NodeId, RelPath
 from devloop.runtime.aside import Aside, Overdue, Touched

@@ -2,7 +2,7 @@
 
 from devloop.core.graph import Graph, Node, ServiceDetail
 from devloop.core.manifest import facts, manifest_of, parse
-from devloop.core.manifest.needs import needs, with_object_edges
+from devloop.core.needs import needs, with_object_edges
 from devloop.declarations import Declaration
 from devloop.errors import Where
 from devloop.model import Kind, NodeId, ServiceSpec

@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from devloop.core.sync.tables import Table, differing, joined, ordered, paths_of, revised
+from devloop.core.tables import Table, differing, joined, ordered, paths_of, revised
 from devloop.model import Digest, RelPath
 
 FEW = st.dictionaries(

@@ -10,6 +10,7 @@ from typing import Final
 
 from devloop.core import digests
 from devloop.core.engine import Decision, decide
+from devloop.core.engine.feeds import feeds
 from devloop.core.engine.runs import DONE, Cancel, Follow, Make, Remove, Run, RunEnded, Start, Sync
 from devloop.core.engine.state import Input, Observed, PodsSeen, Retried, State
 from devloop.core.graph import Edge, Graph, ImageDetail, Node, ServiceDetail, SyncDetail
@@ -17,7 +18,6 @@ from devloop.core.manifest.workloads import facts
 from devloop.core.patterns import NO_IGNORE
 from devloop.core.plan import Mode
 from devloop.core.sync.catch_up import difference, wanted_files
-from devloop.core.sync.feeds import feeds
 from devloop.core.sync.rules import FollowUp, Placement, Source, patterns
 from devloop.core.trace import Result
 from devloop.declarations import Declaration

@@ -94,13 +94,13 @@ class Engine:
             ToolError: The engine refused.
             UnreachableError: It did not answer.
         """
-        import_httpx()
+        client = self._connected()
         import httpx
 
         headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
-        request = self._connected().build_request("POST", path, params=parameters, json=document, headers=headers)
+        request = client.build_request("POST", path, params=parameters, json=document, headers=headers)
         try:
-            answer = await self._connected().send(request, stream=True)
+            answer = await client.send(request, stream=True)
         except httpx.TransportError as error:
             raise unreachable(self.endpoint, error) from error
         try:
@@ -120,12 +120,12 @@ class Engine:
             ToolError: The engine refused.
             UnreachableError: It did not answer, or (from the iterator) the connection was lost.
         """
-        import_httpx()
+        client = self._connected()
         import httpx
 
-        request = self._connected().build_request("GET", path, params=parameters)
+        request = client.build_request("GET", path, params=parameters)
         try:
-            answer = await self._connected().send(request, stream=True)
+            answer = await client.send(request, stream=True)
         except httpx.TransportError as error:
             raise unreachable(self.endpoint, error) from error
 
@@ -152,12 +152,12 @@ class Engine:
             ToolError: The engine refused.
             UnreachableError: It did not answer.
         """
-        import_httpx()
+        client = self._connected()
         import httpx
 
         headers = {"Content-Type": "application/x-tar"}
         try:
-            answer = await self._connected().request(method, path, params=parameters, content=archive, headers=headers)
+            answer = await client.request(method, path, params=parameters, content=archive, headers=headers)
         except httpx.TransportError as error:
             raise unreachable(self.endpoint, error) from error
         if answer.is_error:
@@ -236,11 +236,11 @@ class Engine:
         *,
         absent: tuple[int, ...] = (),
     ) -> "httpx.Response":
-        import_httpx()
+        client = self._connected()
         import httpx
 
         try:
-            answer = await self._connected().request(method, path, params=parameters, json=document)
+            answer = await client.request(method, path, params=parameters, json=document)
         except httpx.TransportError as error:
             raise unreachable(self.endpoint, error) from error
         if answer.is_error and answer.status_code not in absent:

@@ -17,9 +17,10 @@ from devloop.core.dockerfile.expansion import ExpansionError, Lexer
 from devloop.core.dockerfile.instructions import Dockerfile, Instruction
 from devloop.core.dockerfile.scope import GlobalScope, Scope, global_scope
 from devloop.core.dockerfile.sources import Source
-from devloop.core.dockerfile.stage import Problem, StageReader
+from devloop.core.dockerfile.stage import StageReader
 from devloop.core.dockerfile.stages import Stage
 from devloop.core.dockerfile.syntax import parse_trigger
+from devloop.core.dockerfile.words import Problem
 from devloop.errors import InputError, InputErrors, Where
 
 __all__ = ["build_facts"]

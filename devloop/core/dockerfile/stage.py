@@ -13,26 +13,12 @@ from devloop.core.dockerfile.instructions import Instruction
 from devloop.core.dockerfile.scope import GlobalScope, Scope, Value
 from devloop.core.dockerfile.sources import Source, SourceKind, context_path
 from devloop.core.dockerfile.stages import Copy, CopySource, MakeDirectory, Operation, Run, Unknown
-from devloop.core.dockerfile.words import SyntaxProblem, heredoc_of
+from devloop.core.dockerfile.words import Problem, heredoc_of
 from devloop.core.patterns import Glob, PatternError, clean, is_glob
 
-__all__ = ["Problem", "StageReader"]
+__all__ = ["StageReader"]
 
 _REMOTE: Final = re.compile(r"https?://|git://|ssh://|git@|[\w.-]+@[\w.-]+:", re.ASCII)
-
-
-class Problem(Exception):
-    """A mistake in the instruction at hand; whoever catches it adds the place.
-
-    Args:
-        message: What is wrong.
-        hint: The way out.
-    """
-
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
 
 
 @dataclass(slots=True, kw_only=True)
@@ -334,7 +320,7 @@ def _document(word: str) -> str | None:
     """Return the name of the heredoc that this word stands for; what is none is a name like any other."""
     try:
         document = heredoc_of(word)
-    except SyntaxProblem:
+    except Problem:
         return None
     return document.name if document else None
 

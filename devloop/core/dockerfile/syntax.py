@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from devloop.core.dockerfile.instructions import Directive, Dockerfile, Heredoc, Instruction
-from devloop.core.dockerfile.words import HEREDOC_KEYWORDS, SyntaxProblem, heredocs_of, read_instruction
+from devloop.core.dockerfile.words import HEREDOC_KEYWORDS, Problem, heredocs_of, read_instruction
 from devloop.core.go_regex import GO_SPACE
 from devloop.errors import InputError, InputErrors, Where
 
@@ -93,7 +93,7 @@ class _Reader:
                 continue
             try:
                 instruction = self._with_heredocs(read_instruction(text, start, self.position, self.lexer_escape))
-            except SyntaxProblem as problem:
+            except Problem as problem:
                 self.report(problem.message, start, text=text.strip(), hint=problem.hint)
             else:
                 yield replace(instruction, column=self._column(start))
@@ -161,4 +161,4 @@ class _Reader:
                 return replace(document, content="".join(content))
             content.append(line)
         hint = f"a line with only `{document.name}` ends it"
-        raise SyntaxProblem(f"the heredoc `{document.name}` is not ended", hint)
+        raise Problem(f"the heredoc `{document.name}` is not ended", hint)

@@ -11,7 +11,7 @@ from devloop.core.dockerfile.expansion import ExpansionError, Lexer
 from devloop.core.dockerfile.instructions import Flag, Heredoc, Instruction
 from devloop.core.go_regex import GO_SPACE
 
-__all__ = ["HEREDOC_KEYWORDS", "SyntaxProblem", "heredoc_of", "heredocs_of", "read_instruction"]
+__all__ = ["HEREDOC_KEYWORDS", "Problem", "heredoc_of", "heredocs_of", "read_instruction"]
 
 _WHITESPACE: Final = re.compile(r"[\t\v\f\r ]+")
 _ASCII_SPACE: Final = "\t\n\v\f\r "
@@ -30,7 +30,7 @@ _AT_LEAST: Final[Mapping[str, int]] = {
 }  # fmt: skip
 
 
-class SyntaxProblem(Exception):
+class Problem(Exception):
     """What is wrong with the instruction at hand; whoever catches it adds the place.
 
     Args:
@@ -48,14 +48,14 @@ def read_instruction(text: str, line: int, end_line: int, escape: str) -> Instru
     """Return the instruction that a joined line holds, without its heredocs.
 
     Raises:
-        SyntaxProblem: The builder's parser would refuse it.
+        Problem: The builder's parser would refuse it.
     """
     parts = _WHITESPACE.split(text.strip(GO_SPACE), maxsplit=1)
     word = parts[0]
     keyword = word.upper()
     if keyword not in _KEYWORDS:
         close = get_close_matches(keyword, sorted(_KEYWORDS), n=1)
-        raise SyntaxProblem(f"unknown instruction `{word}`", f"did you mean `{close[0]}`?" if close else None)
+        raise Problem(f"unknown instruction `{word}`", f"did you mean `{close[0]}`?" if close else None)
     rest, flags = _flags(parts[1]) if len(parts) > 1 else ("", ())
     rest = rest.strip(GO_SPACE)
     made = Instruction(keyword=keyword, line=line, end_line=end_line, text=text, flags=flags)
@@ -63,7 +63,7 @@ def read_instruction(text: str, line: int, end_line: int, escape: str) -> Instru
         return _onbuild(made, rest, escape)
     arguments, is_json = _arguments(keyword, rest, escape)
     if len(arguments) < _AT_LEAST.get(keyword, 0):
-        raise SyntaxProblem(f"`{keyword}` needs {_needs(keyword)}")
+        raise Problem(f"`{keyword}` needs {_needs(keyword)}")
     if keyword == "FROM":
         _check_from(arguments)
     return replace(made, arguments=arguments, is_json=is_json)
@@ -81,10 +81,10 @@ def _needs(keyword: str) -> str:
 
 def _onbuild(made: Instruction, rest: str, escape: str) -> Instruction:
     if not rest:
-        raise SyntaxProblem("`ONBUILD` needs an instruction")
+        raise Problem("`ONBUILD` needs an instruction")
     trigger = read_instruction(rest, made.line, made.end_line, escape)
     if trigger.keyword in {"ONBUILD", "FROM", "MAINTAINER"}:
-        raise SyntaxProblem(f"`{trigger.keyword}` cannot be a trigger of `ONBUILD`")
+        raise Problem(f"`{trigger.keyword}` cannot be a trigger of `ONBUILD`")
     return replace(made, trigger=trigger)
 
 
@@ -98,9 +98,9 @@ def _check_from(arguments: tuple[str, ...]) -> None:
         case (_, word, name) if word.lower() == "as":
             if not _STAGE_NAME.fullmatch(name.lower()):
                 hint = "a stage name starts with a letter and holds letters, digits, `-`, `_` and `.`"
-                raise SyntaxProblem(f"invalid stage name `{name}`", hint)
+                raise Problem(f"invalid stage name `{name}`", hint)
         case _:
-            raise SyntaxProblem("`FROM` takes an image, and a name after `AS`")
+            raise Problem("`FROM` takes an image, and a name after `AS`")
 
 
 def _flags(line: str) -> tuple[str, tuple[Flag, ...]]:
@@ -154,7 +154,7 @@ def _arguments(keyword: str, rest: str, escape: str) -> tuple[tuple[str, ...], b
     if array is not None:
         return array, True
     if keyword == "SHELL":
-        raise SyntaxProblem("`SHELL` takes a JSON array", 'for instance `SHELL ["/bin/sh", "-c"]`')
+        raise Problem("`SHELL` takes a JSON array", 'for instance `SHELL ["/bin/sh", "-c"]`')
     if keyword in _LISTS:
         return (tuple(_WHITESPACE.split(rest)) if rest else ()), False
     return ((rest,) if rest else ()), False
@@ -180,7 +180,7 @@ def _json_array(rest: str) -> tuple[str, ...] | None:
     if not isinstance(array, list):
         return None
     if not all(isinstance(each, str) for each in array):
-        raise SyntaxProblem("a JSON array of arguments must hold nothing but strings")
+        raise Problem("a JSON array of arguments must hold nothing but strings")
     return tuple(array)
 
 
@@ -198,15 +198,15 @@ def _pairs(keyword: str, rest: str, escape: str) -> tuple[str, ...]:
     if "=" not in words[0]:
         parts = _WHITESPACE.split(rest, maxsplit=1)
         if len(parts) < 2:
-            raise SyntaxProblem(f"`{keyword}` needs a name and a value", f"write `{keyword} name=value`")
+            raise Problem(f"`{keyword}` needs a name and a value", f"write `{keyword} name=value`")
         return tuple(parts)
     pairs: list[str] = []
     for word in words:
         name, given, value = word.partition("=")
         if not given:
-            raise SyntaxProblem(f"`{word}` is not of the form name=value")
+            raise Problem(f"`{word}` is not of the form name=value")
         if not name:
-            raise SyntaxProblem(f"`{keyword}` has a value without a name")
+            raise Problem(f"`{keyword}` has a value without a name")
         pairs += [name, value]
     return tuple(pairs)
 
@@ -252,7 +252,7 @@ def heredocs_of(text: str) -> Iterator[Heredoc]:
     """Yield the heredocs that a joined line announces, without their contents.
 
     Raises:
-        SyntaxProblem: One of them is malformed.
+        Problem: One of them is malformed.
     """
     raw = Lexer(raw_quotes=True, raw_escapes=True, keep_unset=True)
     try:
@@ -275,7 +275,7 @@ def heredoc_of(word: str) -> Heredoc | None:
         plain = Lexer(keep_unset=True).expand(found[3], {}).words
         raw = Lexer(keep_unset=True, raw_quotes=True, raw_escapes=True).expand(found[3], {}).words
     except ExpansionError as error:
-        raise SyntaxProblem(f"malformed heredoc `{word}`: {error}") from error
+        raise Problem(f"malformed heredoc `{word}`: {error}") from error
     if len(plain) != 1 or len(raw) != 1:
         return None
     return Heredoc(

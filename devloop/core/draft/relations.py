@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from devloop.core.manifest import Manifest
-from devloop.core.manifest.needs import needs
 from devloop.core.manifest.pod_templates import pick, template_pointer
+from devloop.core.needs import needs
 
 __all__ = ["related"]
 

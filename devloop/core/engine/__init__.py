@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from devloop.core.engine.commands import PHASES
+from devloop.core.engine.feeds import held_back, unfed, unfinished
 from devloop.core.engine.runs import Cancel, Command, Follow, Make, Remove, Run, RunKey, Start, Sync
 from devloop.core.engine.state import Input, Observed, State
 from devloop.core.engine.transitions import take
 from devloop.core.graph import Graph
 from devloop.core.plan import Busy, Situation, Step, Waiting, plan
-from devloop.core.sync.feeds import held_back, unfed, unfinished
 from devloop.core.trace import UNSURE
 from devloop.model import ContainerTarget, Kind, NodeId
 

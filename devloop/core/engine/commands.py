@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from devloop.core.engine.feeds import feeds
 from devloop.core.engine.runs import DONE, Cancel, Command, Follow, Make, Remove, Run, RunKey, Start, Sync
 from devloop.core.engine.state import State
 from devloop.core.plan import ACTIONS, Due, Idle, Step, Synced, UpToDate, Waiting
 from devloop.core.sync.catch_up import difference, wanted_files, what_changed
-from devloop.core.sync.feeds import feeds
 from devloop.core.sync.protocol import ancestors
 from devloop.core.trace import Trace, reasons
 from devloop.model import Digest, FileChange, Kind, NodeId, RelPath

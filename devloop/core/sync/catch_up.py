@@ -10,7 +10,7 @@ from typing import Final
 
 from devloop.core.digests import ABSENT
 from devloop.core.sync.rules import Placement
-from devloop.core.sync.tables import Memory, differing, joined, paths_of
+from devloop.core.tables import Memory, differing, joined, paths_of
 from devloop.model import Digest, FileChange, NodeId, RelPath
 
 __all__ = ["difference", "holding", "wanted_files", "what_changed"]
