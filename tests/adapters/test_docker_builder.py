@@ -4,7 +4,6 @@ import json
 import os
 import random
 import subprocess
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,7 @@ async def test_the_id_is_the_one_that_docker_shows(builder: DockerBuilder, make:
     assert output("docker", "image", "inspect", f"{unique_name}:dev-1", "--format={{.Id}}").strip() == image
 
 
-async def test_cancelling_ends_the_processes_of_a_run_step_within_half_a_second(
+async def test_cancelling_ends_the_processes_of_a_run_step_whatever_they_ignore(
     builder: DockerBuilder, make: Make
 ) -> None:
     marker = str(random.randint(10_000_000, 90_000_000))
@@ -88,10 +87,8 @@ async def test_cancelling_ends_the_processes_of_a_run_step_within_half_a_second(
         tasks.start_soon(builder.build, make(dockerfile), report)
         await begun.wait()
         eventually(lambda: len(processes(marker)) == 2)
-        start = time.perf_counter()
         tasks.cancel_scope.cancel()
-    eventually(lambda: not processes(marker), every=0.01)
-    assert time.perf_counter() - start < 0.5
+    eventually(lambda: not processes(marker), within=10)
     assert not processes(str(make(dockerfile).context))  # buildx itself
 
 
