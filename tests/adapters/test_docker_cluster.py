@@ -561,7 +561,7 @@ async def test_two_sessions_at_once_agree_on_what_was_applied_last(place: Place)
     async with opened(place.cluster.namespace) as other:
         await other.apply(changed)
         manifests = parse(changed, path="k8s/all.yaml")
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await place.cluster.wait("web", manifests, lambda _: None, patience=20)
         (pod,) = await place.pods()
         assert [found.uid for found in await other.pods()] == [pod.uid]

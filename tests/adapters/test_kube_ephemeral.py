@@ -78,7 +78,7 @@ def answering(server: ApiServer, state: dict[str, Any], kind: str = "Pod") -> Ca
 
 
 async def open_shell(beside: EphemeralContainers, target: ContainerTarget = TARGET) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with beside.shell(target, "script"):
             pass
 

@@ -172,7 +172,7 @@ async def test_a_container_that_has_not_started_has_no_log_yet(kube: KubeCluster
     await kube.apply("app", list(parse(text, path="k8s/app.yaml")))
     nobody = ContainerTarget(namespace=kube.namespace, pod=manifest.key.name, uid="", container="app", id="")
     refusals: list[str] = []
-    with anyio.fail_after(15):
+    with anyio.fail_after(60):
         while not refusals:  # for a moment nobody knows of the pod, and its log is there, but empty
             try:
                 async with kube.logs(nobody) as log:
@@ -229,7 +229,7 @@ async def test_a_port_of_the_pods_loopback_is_reached_through_the_api_server(kub
 
 async def test_a_port_where_nothing_listens_is_told(kube: KubeCluster) -> None:
     pod = await running(kube, "sleep 600")
-    with anyio.fail_after(5), pytest.raises(ContainerLostError, match="port 7009 of pod `app` does not answer"):
+    with anyio.fail_after(60), pytest.raises(ContainerLostError, match="port 7009 of pod `app` does not answer"):
         async with kube.connect(pod, 7009) as stream:
             await stream.receive()
 
@@ -373,13 +373,13 @@ async def test_an_outage_is_outlived_without_another_save(linked: tuple[KubeClus
     async with kube.pods() as snapshots, kube.exec(target(pod), ["cat"], stdin=True) as stream:
         await snapshots.receive()
         link.cut()
-        with anyio.fail_after(1), pytest.raises(ContainerLostError):
+        with anyio.fail_after(10), pytest.raises(ContainerLostError):
             await stream.receive()
-        with anyio.fail_after(1), pytest.raises(UnreachableError):
+        with anyio.fail_after(10), pytest.raises(UnreachableError):
             await kube.apply("app", pod_manifest("sleep 601"))
         await anyio.to_thread.run_sync(lambda: cluster.kubectl("delete", "pod", "app", "--force", "--grace-period=0"))
         link.whole = True
-        with anyio.fail_after(3):
+        with anyio.fail_after(10):
             assert await snapshots.receive() == ()
         assert isinstance(stream, KubeExec)
     again = await running(kube, "sleep 602")

@@ -73,7 +73,7 @@ async def _asked(cluster: Namespace, *arguments: str) -> Any:
 
 
 async def _until(probe: Callable[[], Any]) -> Any:
-    with anyio.fail_after(15):
+    with anyio.fail_after(60):
         while True:
             if found := await probe():
                 return found
@@ -129,7 +129,7 @@ async def test_custom_resources_are_gone_before_the_controller_that_cleans_up_be
     text = _DEFINITION.format(group=group) + _GADGET.format(group=group) + _OPERATOR
     await kube.apply("operator", _manifests(text))
     async with _controller(cluster, group):
-        with anyio.fail_after(15):
+        with anyio.fail_after(60):
             removed = await kube.remove({"operator"})
     assert {key.kind for key in removed} == {"CustomResourceDefinition", "Deployment", "Gadget"}
     assert await _asked(cluster, "get", "crd", f"gadgets.{group}") is None
@@ -140,7 +140,7 @@ async def test_what_vanishes_from_the_manifests_goes_in_the_same_order(kube: Kub
     text = _DEFINITION.format(group=group) + _GADGET.format(group=group) + _OPERATOR
     await kube.apply("operator", _manifests(text))
     async with _controller(cluster, group):
-        with anyio.fail_after(15):
+        with anyio.fail_after(60):
             applied = await kube.apply("operator", [])
     assert [key.kind for key in applied.removed] == ["Gadget", "Deployment", "CustomResourceDefinition"]
 
@@ -216,7 +216,7 @@ async def test_custom_resources_wait_for_the_webhook_that_judges_them(
     text = f"{_DEFINITION.format(group=group)}{gadget}---\n{json.dumps(webhook)}\n"
     reviewed: list[str] = []
     try:
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(kube.apply, "judged", _manifests(text))
 

@@ -97,7 +97,7 @@ class Rig:
         )
 
     async def send(self, *paths: str) -> tuple[FileChange, ...]:
-        with anyio.fail_after(15):
+        with anyio.fail_after(60):
             return await self.syncer.send(self.target, [self.change(path) for path in paths])
 
     async def sent(self, path: str, text: str | bytes, mode: int = 0o644) -> None:
@@ -521,11 +521,11 @@ async def test_a_cancelled_command_is_ended_with_all_it_started(
         tasks.start_soon(
             rig.syncer.run, rig.target, "echo started; sh -c 'sleep 4321; echo x'; echo y", lambda _: started.set()
         )
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await started.wait()
         await anyio.to_thread.run_sync(eventually, running)
         tasks.cancel_scope.cancel()
-    eventually(lambda: not running(), within=5)
+    eventually(lambda: not running(), within=30)
 
 
 @docker
@@ -542,7 +542,7 @@ async def test_a_supervised_process_is_restarted_in_its_container(
 
     before = eventually(pid)
     async with real(project, target) as rig:
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             await rig.syncer.restart(rig.target)
     assert pid() != before
 
@@ -565,7 +565,7 @@ async def _refused(project: DiskProject, target: ContainerTarget, *places: str) 
     project.write("b", "x" * 300)
     async with real(project, target) as rig:
         changes = [rig.change("ab"[number], place) for number, place in enumerate(places)]
-        with pytest.raises(SyncRefusedError) as caught, anyio.fail_after(15):
+        with pytest.raises(SyncRefusedError) as caught, anyio.fail_after(60):
             await rig.syncer.send(target, changes)
     return caught.value.message
 
@@ -770,7 +770,7 @@ async def test_where_the_containers_user_may_not_write_a_helper_does_and_says_so
                     FileChange(source=RelPath(name), digest=project.digest(name), destinations=(f"/etc/{name}",))
                     for name in ("a", "big")
                 ]
-                with anyio.fail_after(15):
+                with anyio.fail_after(60):
                     assert set(await syncer.send(target, changes)) == set(changes)
     assert copied_out(target.id.removeprefix("docker://"), "/etc/a") == ("644", "2")
     reason = "user `65534` of container `web` may not write to `/etc`"
@@ -783,7 +783,7 @@ async def test_a_helper_ends_with_its_connection(project: DiskProject, run: Call
     async with by_ways(project, target, EngineShell, HelperContainer) as rig:
         await rig.sent("a", "1")
         assert helpers(target)
-    eventually(lambda: not helpers(target), within=5)
+    eventually(lambda: not helpers(target), within=30)
 
 
 @docker
@@ -793,9 +793,9 @@ async def test_a_helper_ends_with_its_container(project: DiskProject, run: Calla
         await rig.sent("a", "1")
         output("docker", "kill", target.id)
         project.write("a", "2")
-        with pytest.raises(ContainerLostError), anyio.fail_after(15):
+        with pytest.raises(ContainerLostError), anyio.fail_after(60):
             await rig.syncer.send(rig.target, [rig.change("a")])
-        await anyio.to_thread.run_sync(functools.partial(eventually, lambda: not helpers(target), within=5))
+        await anyio.to_thread.run_sync(functools.partial(eventually, lambda: not helpers(target), within=30))
 
 
 @docker
@@ -808,7 +808,7 @@ async def test_without_an_image_for_helpers_the_reason_and_a_way_out_are_told(
         ways: list[Access] = [EngineShell(engine), HelperContainer(engine, "127.0.0.1:1/no/such-image")]
         async with ExecSyncer(DockerExec(), project.root, ways) as syncer:
             change = FileChange(source=RelPath("a"), digest=project.digest("a"), destinations=("/a",))
-            with pytest.raises(SyncRefusedError) as caught, anyio.fail_after(15):
+            with pytest.raises(SyncRefusedError) as caught, anyio.fail_after(60):
                 await syncer.send(target, [change])
     assert caught.value.message == "container `web` has no shell (`sh`)"
     assert "no helper container: " in caught.value.tail[-1]
@@ -823,7 +823,7 @@ async def test_processes_shared_with_another_container_are_no_way_in(
     target = run(f"--pid=container:{first.id}", image=NO_SHELL, command=())
     project.write("a", "1")
     async with by_ways(project, target, HelperContainer) as rig:
-        with pytest.raises(SyncRefusedError, match="cannot tell the processes"), anyio.fail_after(15):
+        with pytest.raises(SyncRefusedError, match="cannot tell the processes"), anyio.fail_after(60):
             await rig.send("a")
 
 
@@ -887,7 +887,7 @@ async def test_what_was_under_way_when_the_connection_was_cut_is_sent_again(
     def left_over() -> str:
         return output("docker", "exec", target.id, "find", "/app", "-name", ".devloop*")
 
-    eventually(lambda: not left_over(), within=5)
+    eventually(lambda: not left_over(), within=30)
 
 
 @docker
@@ -897,7 +897,7 @@ async def test_a_container_that_is_gone_is_lost(project: DiskProject, run: Calla
         await rig.sent("a", "1")
         output("docker", "kill", target.id)
         project.write("a", "2")
-        with pytest.raises(ContainerLostError), anyio.fail_after(15):
+        with pytest.raises(ContainerLostError), anyio.fail_after(60):
             await rig.syncer.send(target, [rig.change("a")])
 
 
@@ -918,7 +918,7 @@ async def test_whoever_waits_hears_when_a_container_is_no_longer_attended(
         tasks.start_soon(send)
         await anyio.sleep(0.05)
         rig.syncer.attend([])
-        with anyio.fail_after(1):
+        with anyio.fail_after(10):
             await failed.wait()
 
 
@@ -945,7 +945,7 @@ async def test_a_pod_that_is_deleted_is_lost(project: DiskProject, space: Cluste
             while True:  # the kubelet takes a moment to end it
                 await rig.syncer.send(target, [rig.change("a")])
 
-        with pytest.raises(ContainerLostError), anyio.fail_after(30):
+        with pytest.raises(ContainerLostError), anyio.fail_after(60):
             await send_until_it_is_gone()
 
 
@@ -965,7 +965,7 @@ async def test_a_small_file_does_not_wait_for_a_large_one(
             assert await rig.syncer.send(rig.target, [small]) == (small,)
         assert _pieces(rig.target), "the large one is still under way"
         tasks.cancel_scope.cancel()
-    eventually(lambda: not _pieces(rig.target), within=5)
+    eventually(lambda: not _pieces(rig.target), within=30)
 
 
 def _pieces(target: ContainerTarget) -> str:
@@ -1008,7 +1008,7 @@ async def test_no_reader_ever_sees_half_a_file_or_none(
         for name in ("one", "d/two", "d/three"):
             await rig.sent(name, "a" * 200_000)
         tasks.start_soon(rig.syncer.run, rig.target, f"exec python3 -c '{_READER}'", report)
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             await ready.wait()
         for letter in "bcdefghijklmnopqrstuvwxyz":
             await rig.sent("one", letter * 200_000)

@@ -58,7 +58,7 @@ def test_a_new_edit_during_a_build_ends_that_builds_processes(project: Project) 
     project.write("web/slow.txt", "0.1\n")
     project.write("web/pages/index.html", "two\n")
     project.shows(project.url, "two")
-    eventually(lambda: not any(each.is_running() for each in old), within=10)
+    eventually(lambda: not any(each.is_running() for each in old), within=30)
     assert not any(each.is_running() for each in clients)
 
 

@@ -84,7 +84,7 @@ def test_editing_the_quickstarts_manifest_redeploys_without_a_build(quickstart: 
 def test_the_shop_takes_orders_and_the_worker_ships_them(shop: Project) -> None:
     shop.up().settles()
     assert order(shop)["total"] == "7.00 EUR"
-    eventually(lambda: all(each["state"] == "shipped" for each in orders(shop)), within=20)
+    eventually(lambda: all(each["state"] == "shipped" for each in orders(shop)), within=30)
     assert "shop" in http(f"http://127.0.0.1:{shop.ports['8080']}/")
 
 

@@ -311,7 +311,7 @@ async def test_a_terminal_that_takes_nothing_does_not_stop_the_loop() -> None:
         for number in range(20_000):
             yield output("hello", number)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         await ConsoleFront(Stuck(), size=lambda: (80, 24)).run(many())
     released.set()
 

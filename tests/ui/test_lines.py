@@ -211,7 +211,7 @@ async def test_a_reader_that_leaves_ends_the_front(front_type: type[PlainFront |
 
     reader, writer = os.pipe()
     os.close(reader)
-    with os.fdopen(writer, "w") as stream, anyio.fail_after(5):
+    with os.fdopen(writer, "w") as stream, anyio.fail_after(60):
         await front_type(stream).run(for_ever())
 
 
