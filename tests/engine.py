@@ -1,6 +1,7 @@
 """What devloop has in a Docker engine, as tests see it: through the docker CLI, never through devloop."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,10 @@ def put_object(manifest: Manifest) -> None:
 def remove_all(namespace: str) -> None:
     """Remove whatever a test has left."""
     if found := things(namespace, "container"):
-        output("docker", "rm", "--force", "--volumes", *found)
+        with suppress(AssertionError):  # Podman refuses those whose network others have until these are gone
+            output("docker", "rm", "--force", "--volumes", *found)
+    if left := things(namespace, "container"):
+        output("docker", "rm", "--force", "--volumes", *left)
     for what in ("volume", "network"):
         if found := things(namespace, what):
             output("docker", what, "rm", *found)

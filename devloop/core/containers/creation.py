@@ -118,8 +118,9 @@ def container(
         body["Cmd"] = []
     if said.get("args"):
         body["Cmd"] = [expanded(str(word), known) for word in said["args"]]
+    body["Hostname"] = _hostname(pod)
     if network.sandbox is None:
-        body |= {"Hostname": _hostname(pod), **_endpoints(pod, network)}
+        body |= _endpoints(pod, network)
     return Creation(name=container_name(pod, str(said.get("name")), attempt), body=body)
 
 

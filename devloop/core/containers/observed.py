@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from devloop.core.cluster.pods import Condition, Container, ContainerState, Owner, Pod, Running, Terminated, Waiting
 from devloop.core.containers.identity import CONTAINER, ROLE, Identity, Role, decoded
@@ -10,6 +10,19 @@ from devloop.core.manifest.pod_templates import pick
 from devloop.model import Document
 
 __all__ = ["Known", "Run", "Seen", "Trouble", "main_containers", "pod_of", "runs_to_end", "seen_pods"]
+
+
+_STATUSES: Final = {
+    "dead": "exited",
+    "removing": "exited",
+    "restarting": "exited",
+    "paused": "running",
+    # Podman's own: https://github.com/containers/podman/blob/main/libpod/define/containerstate.go
+    "configured": "created",
+    "initialized": "created",
+    "stopped": "exited",
+    "stopping": "running",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,15 +136,13 @@ def seen_pods(inspected: Iterable[Document]) -> tuple[Seen, ...]:
 def _run(raw: Document, found: Mapping[str, str]) -> Run:
     name, _, attempt = found.get(CONTAINER, "").partition("/")
     state = raw.get("State") or {}
-    status = str(state.get("Status"))
+    status = str(state.get("Status")).lower()
     networks = pick(raw, ("NetworkSettings", "Networks"), {})
     return Run(
         id=str(raw.get("Id")),
         container=name,
         attempt=int(attempt or 0),
-        status={"dead": "exited", "removing": "exited", "restarting": "exited", "paused": "running"}.get(
-            status, status
-        ),
+        status=_STATUSES.get(status, status),
         image=str(raw.get("Image") or ""),
         created_at=_time(raw.get("Created")),
         started_at=_time(state.get("StartedAt")),

@@ -18,7 +18,7 @@ from devloop.core.containers.quantities import number
 from devloop.core.manifest.pod_templates import pick
 from devloop.model import Document
 
-__all__ = ["File", "Volume", "concerns", "files", "mounts", "volumes"]
+__all__ = ["File", "Volume", "as_bind", "below_of", "concerns", "files", "mounts", "volumes"]
 
 _FILES: Final = ("configMap", "secret", "projected", "downwardAPI")
 
@@ -184,6 +184,17 @@ def mounts(container: Mapping[str, Any], known: Sequence[Volume], variables: Map
         below = str(mount.get("subPath") or expanded(str(mount.get("subPathExpr") or ""), variables))
         found.append(_mount(volume, mount, below))
     return tuple(found)
+
+
+def below_of(mount: Document) -> str:
+    """Return the path inside its volume that a mount of the Engine API shows, or an empty text for all of it."""
+    return str(pick(mount, ("VolumeOptions", "Subpath"), ""))
+
+
+def as_bind(mount: Document, folder: str) -> Document:
+    """Return a volume's mount as a bind of the folder that the engine keeps the volume in."""
+    shared = {name: mount[name] for name in ("Target", "ReadOnly")}
+    return {"Type": "bind", "Source": posixpath.join(folder, below_of(mount)), **shared}
 
 
 def _mount(volume: Volume, said: Mapping[str, Any], below: str) -> Document:

@@ -1,12 +1,14 @@
 """The relays of Services: one container of devloop's helper each, told where its ports lead whenever that changes."""
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import functools
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
 from typing import Final
 
 import anyio
 import httpcore
 
+from devloop.adapters.docker.cluster.commands import open_command
 from devloop.adapters.docker.cluster.records import Record
 from devloop.adapters.docker.cluster.things import Things
 from devloop.adapters.docker.cluster.view import View
@@ -15,6 +17,7 @@ from devloop.core.containers.identity import network_name, thing_name
 from devloop.core.containers.services import WANTED, Relay, lines, names, relay
 from devloop.core.manifest.pod_templates import pick
 from devloop.errors import ToolError
+from devloop.runtime.ports import ContainerLostError, ExecExit, ExecOutput, ExecStream
 
 __all__ = ["Relays"]
 
@@ -107,18 +110,28 @@ class Relays:
         try:
             with anyio.fail_after(_PATIENCE):
                 await self._write(str(raw["Id"]), told)
-        except (TimeoutError, httpcore.NetworkError, httpcore.TimeoutException) as error:
+        except (TimeoutError, ContainerLostError, httpcore.NetworkError, httpcore.TimeoutException) as error:
             raise ToolError(f"the relay of service `{record.key.name}` does not answer") from error
         self._told[name] = (run, told)
 
     async def _write(self, container: str, told: tuple[str, ...]) -> None:
-        """Write the lines to the relay's standard input, and wait until it has taken them."""
-        opened = self._things.engine.streams(f"/containers/{container}/attach", stream="1", stdin="1", stdout="1")
-        async with opened as connection:
-            await connection.write("".join(f"{line}\n" for line in told).encode())
+        """Write the lines to the relay, and wait until it has taken them."""
+        engine, text = self._things.engine, "".join(f"{line}\n" for line in told).encode()
+        async with AsyncExitStack() as opened:
+            write: Callable[[bytes], Awaitable[None]]
+            read: Callable[[], Awaitable[bytes]]
+            if await self._things.is_podman():  # which ends a container's standard input after the first attachment
+                command = open_command(engine, container, ("/helper", "tell"), "a Service's relay", stdin=True)
+                stream = await opened.enter_async_context(command)
+                write, read = stream.send, functools.partial(_output, stream)
+            else:
+                attached = engine.streams(f"/containers/{container}/attach", stream="1", stdin="1", stdout="1")
+                connection = await opened.enter_async_context(attached)
+                write, read = connection.write, functools.partial(connection.read, 4096)
+            await write(text)
             answered = b""
             while answered.count(b"ok\n") < len(told):
-                more = await connection.read(4096)
+                more = await read()
                 if not more:
                     raise ToolError("a Service's relay ended while it was told where to lead")
                 answered += more
@@ -135,3 +148,12 @@ class Relays:
     def leads(self) -> Mapping[str, tuple[str, ...]]:
         """Return what the relays were told last."""
         return {name: told for name, (_, told) in self._told.items()}
+
+
+async def _output(stream: ExecStream) -> bytes:
+    """Return what a command prints next, or nothing when it has ended."""
+    match await stream.receive():
+        case ExecOutput(data=data):
+            return data
+        case ExecExit():
+            return b""

@@ -13,13 +13,15 @@ import anyio
 from devloop.adapters.docker.engine import Engine
 from devloop.core.containers.creation import Creation
 from devloop.core.containers.identity import HOME, PROJECT, ROLE, Role, labels, short_hash
-from devloop.core.containers.volumes import File
+from devloop.core.containers.volumes import File, as_bind, below_of
 from devloop.errors import ToolError, UnreachableError
 from devloop.model import Document
 
 __all__ = ["Things"]
 
 _CONFLICT: Final = 409
+_SUBPATHS_SINCE: Final = (1, 45)
+_HELPER: Final = "localhost/devloop-helper"  # with its registry's name, as Podman looks for others at docker.io
 _FILES: Final = "files"
 _PROCESSORS: Final = {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64", "aarch64": "aarch64"}
 
@@ -38,6 +40,7 @@ class Things:
         self.project = project
         self.home = home
         self._helper: str | None = None
+        self._version: Document | None = None
         self._preparing = anyio.Lock()
 
     @property
@@ -50,7 +53,7 @@ class Things:
     async def containers(self, role: Role | None = None) -> list[Document]:
         """Return the project's containers as `docker ps` lists them."""
         found: list[Document] = await self.engine.get("/containers/json", all="1", filters=self._filter(role)) or []
-        return found
+        return self._chosen(found, role)
 
     async def inspect(self, container: str) -> Document | None:
         """Return what `docker inspect` shows of a container, or None when it is gone."""
@@ -63,7 +66,7 @@ class Things:
         Raises:
             ToolError: The engine refused, or another session has just made the same.
         """
-        body = {**creation.body, "Labels": {**creation.body["Labels"], HOME: self.home}}
+        body = await self._as_spoken({**creation.body, "Labels": {**creation.body["Labels"], HOME: self.home}})
         try:
             made = await self.engine.post("/containers/create", body, name=creation.name)
         except ToolError as error:
@@ -74,6 +77,21 @@ class Things:
             await self.remove(old["Id"])
             made = await self.engine.post("/containers/create", body, name=creation.name)
         return str(made["Id"])
+
+    async def _as_spoken(self, body: Document) -> Document:
+        """Return a container's body as this engine takes it."""
+        host = body["HostConfig"]
+        if any(map(below_of, host.get("Mounts") or ())) and await self._api() < _SUBPATHS_SINCE:
+            body = {**body, "HostConfig": {**host, "Mounts": [await self._bound(mount) for mount in host["Mounts"]]}}
+        joins = str(host.get("NetworkMode")).startswith("container:")
+        if joins and not await self.is_podman():  # Docker gives it the other container's name, and refuses another
+            body = {name: value for name, value in body.items() if name != "Hostname"}
+        return body
+
+    async def _bound(self, mount: Document) -> Document:
+        """Return a mount of a part of a volume as a bind of where the engine keeps it."""
+        volume = await self.volume(mount["Source"]) if below_of(mount) else None
+        return as_bind(mount, volume["Mountpoint"]) if volume else mount
 
     async def start(self, container: str) -> None:
         """Start a container.
@@ -100,7 +118,7 @@ class Things:
     async def volumes(self, role: Role) -> list[Document]:
         """Return the project's volumes of a role."""
         found = await self.engine.get("/volumes", filters=self._filter(role))
-        return list((found or {}).get("Volumes") or ())
+        return self._chosen((found or {}).get("Volumes") or (), role)
 
     async def volume(self, name: str) -> Document | None:
         """Return a volume, or None."""
@@ -138,7 +156,7 @@ class Things:
         made = await self.engine.post("/containers/create", body)
         try:
             archive = _archive(content, group, folders)
-            await self.engine.upload("PUT", f"/containers/{made['Id']}/archive", archive, path="/")
+            await self.engine.upload("PUT", f"/containers/{made['Id']}/archive", archive, path=f"/{_FILES}")
         finally:
             with anyio.CancelScope(shield=True), suppress(ToolError):
                 await self.engine.delete(f"/containers/{made['Id']}", force="1")
@@ -148,7 +166,7 @@ class Things:
     async def networks(self) -> list[Document]:
         """Return the project's networks."""
         found: list[Document] = await self.engine.get("/networks", filters=self._filter(Role.NETWORK)) or []
-        return found
+        return self._chosen(found, Role.NETWORK)
 
     async def network(self, name: str, namespace: str) -> Document:
         """Return a network of the project, made if need be."""
@@ -182,20 +200,32 @@ class Things:
                 self._helper = await self._import()
             return self._helper
 
+    async def _about(self) -> Document:
+        """Return what the engine says of itself and of its version."""
+        if self._version is None:
+            self._version = await self.engine.get("/version") or {}
+        return self._version
+
+    async def _api(self) -> tuple[int, ...]:
+        """Return the version of the Engine API that the engine speaks."""
+        return tuple(int(part) for part in str((await self._about())["ApiVersion"]).split("."))
+
+    async def is_podman(self) -> bool:
+        """Return whether the engine is Podman."""
+        return any("Podman" in part["Name"] for part in (await self._about()).get("Components") or ())
+
     async def _import(self) -> str:
-        machine = str((await self.engine.get("/version")).get("Arch"))
+        machine = str((await self._about()).get("Arch"))
         processor = _PROCESSORS.get(machine)
         if processor is None:
             raise ToolError(f"devloop has no helper program for `{machine}`, the processor of this engine")
         program = files(__package__).joinpath("helper", f"helper-{processor}").read_bytes()
         tag = short_hash(program.hex())
-        name = f"devloop-helper:{tag}"
+        name = f"{_HELPER}:{tag}"  # passed as one: Podman 4 takes no notice of `tag=`
         if await self.engine.image(name) is None:
             changes = 'ENTRYPOINT ["/helper"]'
             archive = _program(program)
-            await self.engine.upload(
-                "POST", "/images/create", archive, fromSrc="-", repo="devloop-helper", tag=tag, changes=changes
-            )
+            await self.engine.upload("POST", "/images/create", archive, fromSrc="-", repo=name, changes=changes)
         return name
 
     async def pull(self, ref: str) -> None:
@@ -216,17 +246,22 @@ class Things:
         wanted = [*self.marks, *([f"{ROLE}={role}"] if role else [])]
         return json.dumps({"label": wanted})
 
+    def _chosen(self, found: Iterable[Document], role: Role | None) -> list[Document]:
+        """Return those that have all the labels: Podman lists what has one of them."""
+        wanted = {PROJECT: self.project, HOME: self.home, **({ROLE: role} if role else {})}
+        return [each for each in found if wanted.items() <= (each.get("Labels") or {}).items()]
+
 
 def _archive(content: Iterable[File], group: int, folders: Iterable[str]) -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as archive:
         known = {""}
-        _add(archive, _FILES, 0o777, group, None)
+        _add(archive, ".", 0o777, group, None)
         for folder in folders:
             _add_parents(archive, f"{folder}/", 0o777, group, known)
         for file in content:
             _add_parents(archive, file.path, 0o755, group, known)
-            _add(archive, f"{_FILES}/{file.path}", file.mode | (0o040 if group else 0), group, file.content)
+            _add(archive, file.path, file.mode | (0o040 if group else 0), group, file.content)
     return made.getvalue()
 
 
@@ -236,7 +271,7 @@ def _add_parents(archive: tarfile.TarFile, path: str, mode: int, group: int, kno
         folder = "/".join(parts[:count])
         if folder not in known:
             known.add(folder)
-            _add(archive, f"{_FILES}/{folder}", mode, group, None)
+            _add(archive, folder, mode, group, None)
 
 
 def _add(archive: tarfile.TarFile, path: str, mode: int, group: int, content: bytes | None) -> None:

@@ -18,7 +18,19 @@ from devloop.runtime.signals import Signal
 __all__ = ["View"]
 
 _LOG: Final = logging.getLogger(__name__)
-_TELLING: Final = ("create", "start", "die", "stop", "destroy", "oom", "restart", "pause", "unpause", "rename")
+_TELLING: Final = (
+    "create",
+    "start",
+    "die",
+    "stop",
+    "destroy",
+    "remove",
+    "oom",
+    "restart",
+    "pause",
+    "unpause",
+    "rename",
+)
 _BACK_OFF: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 _PODS: Final = (Role.CONTAINER, Role.SANDBOX)
 

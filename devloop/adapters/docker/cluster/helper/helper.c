@@ -3,9 +3,11 @@
  *   helper [PORT...]       listens on the ports for a Service, and holds a pod's network where there are none.
  *                          Lines on its standard input say where a port leads: `80 web-0:8080 web-1:8080`; each is
  *                          answered by `ok`. A port that leads nowhere is closed, so that connections are refused.
+ *   helper tell            run beside it, passes lines to it and its answers back: for engines that end a container's
+ *                          standard input with the first connection to it (Podman).
  *   helper dial HOST PORT  joins its standard input and output to a TCP connection.
  *
- * Names are asked of the engine's resolver at each connection: pods change their addresses. `build` beside it makes both.
+ * Names are asked of the engine's resolver at each connection, as pods change their addresses. `build` makes both.
  */
 
 typedef unsigned char byte;
@@ -16,7 +18,7 @@ typedef unsigned long word;
 #if defined(__x86_64__)
 enum { READ = 0, WRITE = 1, CLOSE = 3, SOCKET = 41, CONNECT = 42, ACCEPT4 = 288, SHUTDOWN = 48, BIND = 49, LISTEN = 50,
        SETSOCKOPT = 54, GETSOCKOPT = 55, CLONE = 56, EXIT_GROUP = 231, PPOLL = 271, SIGNALFD4 = 289, SIGPROCMASK = 14,
-       SIGACTION = 13 };
+       SIGACTION = 13, OPENAT = 257 };
 static long call(long number, long a, long b, long c, long d, long e) {
   long result;
   register long r10 __asm__("r10") = d;
@@ -29,7 +31,7 @@ __asm__(".globl _start\n_start:\n xor %ebp,%ebp\n mov %rsp,%rdi\n and $-16,%rsp\
 #elif defined(__aarch64__)
 enum { READ = 63, WRITE = 64, CLOSE = 57, SOCKET = 198, CONNECT = 203, ACCEPT4 = 242, SHUTDOWN = 210, BIND = 200,
        LISTEN = 201, SETSOCKOPT = 208, GETSOCKOPT = 209, CLONE = 220, EXIT_GROUP = 94, PPOLL = 73, SIGNALFD4 = 74,
-       SIGPROCMASK = 135, SIGACTION = 134 };
+       SIGPROCMASK = 135, SIGACTION = 134, OPENAT = 56 };
 static long call(long number, long a, long b, long c, long d, long e) {
   register long x8 __asm__("x8") = number;
   register long x0 __asm__("x0") = a;
@@ -45,11 +47,14 @@ __asm__(".globl _start\n_start:\n mov x0, sp\n bl begin\n");
 #error "unknown processor"
 #endif
 
-enum { INET = 2, STREAM = 1, DATAGRAM = 2, NONBLOCK = 04000, IN = 1, OUT = 4, SIGCHLD = 17 };
+enum { UNIX = 1, INET = 2, STREAM = 1, DATAGRAM = 2, NONBLOCK = 04000, IN = 1, OUT = 4, SIGCHLD = 17 };
 
 struct address { unsigned short family, port; byte ip[4]; byte zero[8]; };
+struct name { unsigned short family; char text[8]; }; /* of a socket in this network alone: it begins with a zero */
 struct poll { int fd; short events, revents; };
 struct time { long seconds, nanoseconds; };
+
+static const struct name ear = {UNIX, "\0devloop"};
 
 static void leave(int code) { call(EXIT_GROUP, code, 0, 0, 0, 0); __builtin_unreachable(); }
 static long fork(void) { return call(CLONE, SIGCHLD, 0, 0, 0, 0); }
@@ -85,9 +90,30 @@ static int skip_name(const byte *packet, int at) {
   return at + (packet[at] ? 2 : 1);
 }
 
+/* The container's first IPv4 resolver: Docker's own at 127.0.0.11, Podman's own at the network's gateway. */
+static struct address resolver(void) {
+  struct address found = {INET, swapped(53), {127, 0, 0, 11}, {0}};
+  static char text[4096];
+  long fd = call(OPENAT, -100, (long)"/etc/resolv.conf", 0, 0, 0);
+  long size = fd < 0 ? 0 : call(READ, fd, (long)text, sizeof text - 1, 0, 0);
+  if (fd >= 0) call(CLOSE, fd, 0, 0, 0, 0);
+  static const char keyword[] = "nameserver ";
+  for (long line = 0, end; line < size; line = end + 1) {
+    for (end = line; end < size && text[end] != '\n'; end++) {}
+    text[end] = 0;
+    int at = 0;
+    while (keyword[at] && text[line + at] == keyword[at]) at++;
+    byte ip[4];
+    if (keyword[at] || !is_ip(text + line + at, ip)) continue;
+    for (int i = 0; i < 4; i++) found.ip[i] = ip[i];
+    break;
+  }
+  return found;
+}
+
 static int lookup(const char *host, byte *ip) {
   if (is_ip(host, ip)) return 1;
-  struct address resolver = {INET, swapped(53), {127, 0, 0, 11}, {0}};
+  struct address server = resolver();
   byte packet[1024] = {0x64, 0x6c, 1, 0, 0, 1};
   int end = 12;
   for (const char *label = host; *label;) {
@@ -102,7 +128,7 @@ static int lookup(const char *host, byte *ip) {
   packet[end + 1] = packet[end + 3] = 1;
   end += 4;
   long fd = call(SOCKET, INET, DATAGRAM, 0, 0, 0);
-  if (fd < 0 || call(CONNECT, fd, (long)&resolver, sizeof resolver, 0, 0) < 0) return 0;
+  if (fd < 0 || call(CONNECT, fd, (long)&server, sizeof server, 0, 0) < 0) return 0;
   int found = 0;
   for (int attempt = 0; attempt < 2 && !found; attempt++) {
     call(WRITE, fd, (long)packet, end, 0, 0);
@@ -174,18 +200,29 @@ static void copy(long from, long to, int socket) {
   if (socket) call(SHUTDOWN, to, 1, 0, 0, 0);
 }
 
-static void dial(const char *host, unsigned port) {
-  long fd = connected(host, port);
-  if (fd < 0) leave(1);
-  int one = 1;
-  call(SETSOCKOPT, fd, 6, 1, (long)&one, sizeof one);
-  call(WRITE, 1, (long)"\n", 1, 0, 0); /* the sign that somebody answers */
+/* Joins standard input and output to a connection. */
+static void join(long fd) {
   if (fork() == 0) {
     copy(0, fd, 1);
     leave(0);
   }
   copy(fd, 1, 0);
   leave(0);
+}
+
+static void dial(const char *host, unsigned port) {
+  long fd = connected(host, port);
+  if (fd < 0) leave(1);
+  int one = 1;
+  call(SETSOCKOPT, fd, 6, 1, (long)&one, sizeof one);
+  call(WRITE, 1, (long)"\n", 1, 0, 0); /* the sign that somebody answers */
+  join(fd);
+}
+
+static void tell(void) {
+  long fd = call(SOCKET, UNIX, STREAM, 0, 0, 0);
+  if (fd < 0 || call(CONNECT, fd, (long)&ear, sizeof ear, 0, 0) < 0) leave(1);
+  join(fd);
 }
 
 /* --- a Service ------------------------------------------------------------------------------------------------- */
@@ -263,36 +300,58 @@ static void carry(struct port *port, long client) {
   leave(1);
 }
 
+/* Somebody who says where ports lead: in pieces, lines as they come. */
+static struct teller {
+  int in, out, length;
+  char line[LINE];
+} tellers[2];
+
+static void hear(struct teller *from) {
+  long size = call(READ, from->in, (long)buffer, sizeof buffer, 0, 0);
+  if (size <= 0) {
+    if (from->in) call(CLOSE, from->in, 0, 0, 0, 0);
+    from->in = -1;
+  }
+  for (long i = 0; i < size; i++) {
+    if (buffer[i] != '\n') {
+      if (from->length < LINE - 1) from->line[from->length++] = (char)buffer[i];
+      continue;
+    }
+    from->line[from->length] = 0;
+    from->length = 0;
+    direct(from->line);
+    call(WRITE, from->out, (long)"ok\n", 3, 0, 0);
+  }
+}
+
 static void serve(void) {
-  static char line[LINE];
-  int length = 0, listens_to_input = 1;
   word signals = 1UL << 14 | 1UL << 1; /* TERM, INT */
   call(SIGPROCMASK, 0, (long)&signals, 0, 8, 0);
   long ending = call(SIGNALFD4, -1, (long)&signals, 8, 0, 0);
   long ignore[4] = {1, 0, 0, 0};
   call(SIGACTION, SIGCHLD, (long)ignore, 0, 8, 0); /* children leave no zombies */
+  struct teller *first = &tellers[0], *other = &tellers[1];
+  first->out = 1;
+  other->in = -1;
+  int hearing = port_count ? (int)call(SOCKET, UNIX, STREAM, 0, 0, 0) : -1;
+  if (call(BIND, hearing, (long)&ear, sizeof ear, 0, 0) < 0 || call(LISTEN, hearing, 16, 0, 0, 0) < 0) hearing = -1;
   for (;;) {
-    struct poll on[PORTS + 2] = {{(int)ending, IN, 0}, {listens_to_input ? 0 : -1, IN, 0}};
-    for (int i = 0; i < port_count; i++) on[i + 2] = (struct poll){ports[i].listener, IN, 0};
-    poll(on, port_count + 2, -1);
+    struct poll on[PORTS + 4] = {
+        {(int)ending, IN, 0}, {first->in, IN, 0}, {other->in, IN, 0}, {other->in < 0 ? hearing : -1, IN, 0}};
+    for (int i = 0; i < port_count; i++) on[i + 4] = (struct poll){ports[i].listener, IN, 0};
+    poll(on, port_count + 4, -1);
     if (on[0].revents) leave(0);
-    if (on[1].revents) {
-      long size = call(READ, 0, (long)buffer, sizeof buffer, 0, 0);
-      if (size <= 0) listens_to_input = 0;
-      for (long i = 0; i < size; i++) {
-        if (buffer[i] != '\n') {
-          if (length < LINE - 1) line[length++] = (char)buffer[i];
-          continue;
-        }
-        line[length] = 0;
-        length = 0;
-        direct(line);
-        call(WRITE, 1, (long)"ok\n", 3, 0, 0);
-      }
+    if (on[3].revents) {
+      other->in = other->out = (int)call(ACCEPT4, hearing, 0, 0, 0, 0);
+      other->length = 0;
+      continue;
+    }
+    if (on[1].revents || on[2].revents) {
+      hear(on[1].revents ? first : other);
       continue; /* listeners may have changed */
     }
     for (int i = 0; i < port_count; i++) {
-      if (!on[i + 2].revents) continue;
+      if (!on[i + 4].revents) continue;
       long client = call(ACCEPT4, ports[i].listener, 0, 0, 0, 0);
       if (client < 0) continue;
       ports[i].turn++;
@@ -305,6 +364,7 @@ static void serve(void) {
 __attribute__((used)) void begin(long *stack) {
   long count = stack[0];
   char **arguments = (char **)(stack + 1);
+  if (count == 2 && arguments[1][0] == 't') tell();
   if (count == 4 && arguments[1][0] == 'd') dial(arguments[2], number(arguments[3]));
   for (long i = 1; i < count && port_count < PORTS; i++) {
     ports[port_count].number = number(arguments[i]);
