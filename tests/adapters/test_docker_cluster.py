@@ -381,6 +381,23 @@ spec:
 # --- probes and restarts -----------------------------------------------------------------------------------------
 
 
+async def test_a_long_line_and_one_that_is_written_in_pieces_are_lines_of_the_log(place: Place) -> None:
+    script = (
+        "head -c 40000 /dev/zero | tr '\\\\0' x; echo; printf one; sleep 0.2; echo two; touch /tmp/told; sleep 1000"
+    )
+    await place.apply(
+        deployment(
+            f"""
+  containers:
+    - {{name: app, image: busybox, imagePullPolicy: Never, command: [sh, -c, "{script}"]}}
+"""
+        )
+    )
+    pod = await place.pod("web")
+    await place.sh(pod, "until [ -e /tmp/told ]; do sleep 0.05; done")
+    assert await place.log(pod, "app") == ["x" * 40000, "onetwo"]
+
+
 async def test_a_container_that_ends_starts_again_with_pauses_and_keeps_the_log_before(place: Place) -> None:
     spec = """
   containers:

@@ -72,7 +72,9 @@ class _Lines(ObjectReceiveStream[bytes]):
             end = at + _HEADER.size + size
             if end > len(self._raw):
                 break
-            self._take(channel, self._raw[at + _HEADER.size : end])
+            data = self._raw[at + _HEADER.size : end]
+            goes_on = bool(self._rests.get(channel))  # what was written in pieces has a time in front of each
+            self._take(channel, data.partition(b" ")[2] if goes_on else data)
             at = end
         self._raw = self._raw[at:]
 
