@@ -17,7 +17,7 @@ OUTSIDE := docker or cluster or e2e
 # With PYTEST_ARGS="-k NAME" the tests that are meant may all be of the other half: then pytest ends with 5.
 CHOSEN_ELSEWHERE := [ $$? = $(if $(findstring -k,$(PYTEST_ARGS)),5,0) ]
 
-.PHONY: help up down test check format lint types unit bench lock build clean conformance
+.PHONY: help up down test check format lint types unit bench lock build clean conformance podman
 
 help: ## Show these lines
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null \
@@ -37,6 +37,10 @@ test: unit ## Run every test, those against the real engine and cluster too; non
 conformance: $(INSTALLED) ## Hold what is inferred from Dockerfiles against the real builder: 300 generated projects (SEED=…)
 	@$(ENGINE) && DEVLOOP_REQUIRE_CLUSTER=1 DEVLOOP_CONFORMANCE_COUNT=300 DEVLOOP_CONFORMANCE_SEED=$(or $(SEED),1) \
 	  $(BIN)/pytest tests/conformance $(PYTEST_ARGS)
+
+podman: $(INSTALLED) ## Hold the Docker engine as target against Podman's Docker-compatible service (Debian, root)
+	@$(ENGINE) && DEVLOOP_REQUIRE_CLUSTER=1 tests/cluster/podman $(BIN)/pytest -m docker $(PYTEST_ARGS) \
+	  tests/adapters/test_docker_cluster.py tests/adapters/test_supervisor_script.py tests/adapters/test_logs_for_real.py
 
 unit: $(INSTALLED) ## Run the tests that need neither engine nor cluster
 	$(BIN)/pytest --numprocesses=logical -m "not ($(OUTSIDE))" $(PYTEST_ARGS) || $(CHOSEN_ELSEWHERE)

@@ -93,7 +93,8 @@ async def _files(workspace: Workspace) -> str:
 async def _engine(builder: DockerBuilder) -> str:
     said = await builder.engine.get("/version")
     endpoint = builder.engine.endpoint
-    return f"Docker {said.get('Version', '?')} at {endpoint.host} (from {endpoint.origin})"
+    product = "Podman" if any("Podman" in part["Name"] for part in said.get("Components") or ()) else "Docker"
+    return f"{product} {said.get('Version', '?')} at {endpoint.host} (from {endpoint.origin})"
 
 
 async def _buildx(builder: DockerBuilder) -> str:

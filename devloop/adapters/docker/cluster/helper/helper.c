@@ -155,9 +155,11 @@ static int lookup(const char *host, byte *ip) {
 
 /* --- connections ----------------------------------------------------------------------------------------------- */
 
+enum { UNKNOWN = -2 };
+
 static long connected(const char *host, unsigned port) {
   struct address to = {INET, swapped(port), {0}, {0}};
-  if (!lookup(host, to.ip)) return -1;
+  if (!lookup(host, to.ip)) return UNKNOWN;
   long fd = call(SOCKET, INET, STREAM | NONBLOCK, 0, 0, 0);
   if (fd < 0) return -1;
   call(CONNECT, fd, (long)&to, sizeof to, 0, 0);
@@ -284,10 +286,17 @@ static void direct(const char *line) {
 }
 
 static void carry(struct port *port, long client) {
-  int one = 1;
-  for (int i = 0; i < port->count; i++) {
+  int one = 1, unknown = 0;
+  for (int i = 0, again = 0; i < port->count || (unknown && again < 20); i++) {
+    if (i >= port->count) { /* a resolver may learn a new pod's name a moment after it is ready (Podman's) */
+      struct time pause = {0, 50 * 1000 * 1000};
+      call(PPOLL, 0, 0, (long)&pause, 0, 8);
+      i = unknown = 0;
+      again++;
+    }
     int chosen = (int)((port->turn + (unsigned)i) % (unsigned)port->count);
     long server = connected(port->hosts[chosen], port->to[chosen]);
+    if (server == UNKNOWN) unknown = 1;
     if (server < 0) continue;
     call(SETSOCKOPT, server, 6, 1, (long)&one, sizeof one);
     call(SETSOCKOPT, client, 6, 1, (long)&one, sizeof one);
