@@ -24,6 +24,9 @@ from benchmarks.peers import Devloop, Program, programs
 COOL_DOWN = 30
 """Seconds before each project: the kubelet still tells of the pods that the last one left, out of a budget of calls."""
 
+FLOOR = "bench-floor"
+SERVING = ["sh", "-c", "mkdir /www; echo start >/www/index.html; trap exit TERM; httpd -f -p 8000 -h /www & wait"]
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -32,6 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     api = Api()
     print(LINE.format(name="", median="median", p95="p95", goal="goal", note=""))
+    floor_of_many(api, options.services, min(options.runs, 3))
     for make in programs():
         for count in (1, options.services):
             namespace = f"bench-{make.name}-{count}-{time.time_ns() % 1_000_000_000 // 1_000_000:03d}"
@@ -41,6 +45,30 @@ def main() -> None:
                 project.folder.mkdir()
                 project.write()
                 Measured(api, project, make(project), options.runs).run()
+
+
+def floor_of_many(api: Api, count: int, runs: int) -> None:
+    """What the cluster takes by itself for as many pods of an image that is there, created at once by nobody's tool."""
+    quiet("docker", "tag", "busybox:latest", f"{FLOOR}:latest")
+    taken = []
+    for _ in range(runs):
+        time.sleep(COOL_DOWN)
+        namespace = f"{FLOOR}-{time.time_ns() % 1_000_000_000 // 1_000_000:03d}"
+        with in_namespace(api, namespace):
+            started = time.perf_counter()
+            names = [f"web{number}" for number in range(count)]
+            for name in names:
+                for document in yaml.safe_load_all(MANIFEST.replace("NAME", name)):
+                    group = "/apis/apps/v1" if document["kind"] == "Deployment" else "/api/v1"
+                    if document["kind"] == "Deployment":
+                        (container,) = document["spec"]["template"]["spec"]["containers"]
+                        container |= {"image": f"{FLOOR}:latest", "imagePullPolicy": "Never", "command": SERVING}
+                    api.call("POST", f"{group}/namespaces/{namespace}/{document['kind'].lower()}s", document)
+            for name in names:
+                address = api.address(namespace, name)
+                until(lambda address=address: get(address, "/index.html"), every=0.1)
+            taken.append(time.perf_counter() - started)
+    show(f"floor: {count} pods of a ready-made image until every Service answers", taken)
 
 
 class Measured:
