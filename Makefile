@@ -8,7 +8,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 LOCK := requirements/lock.txt
 CODE := devloop tests examples benchmarks docs
-BENCHMARKS ?= start inference loop build watch sync_channel sync forward logs
+BENCHMARKS ?= start inference loop build watch sync_channel sync forward logs engine
 
 # Each uses what answers; else, on Debian or Ubuntu, it brings up the project's own.
 ENGINE := found=$$(tests/cluster/up --env --if-needed --engine) && eval "$$found"
