@@ -174,6 +174,26 @@ def test_a_bare_pod_and_other_kinds_get_labels_on_the_object_alone() -> None:
         assert document["spec"] == {"template": {"spec": {}}}
 
 
+@pytest.mark.parametrize(
+    ("kind", "version"),
+    [
+        ("Rollout", "argoproj.io/v1alpha1"),
+        ("Service", "serving.knative.dev/v1"),
+        ("CloneSet", "apps.kruise.io/v1alpha1"),
+    ],
+)
+def test_the_pods_of_a_custom_workload_are_labelled(kind: str, version: str) -> None:
+    manifest = _workload(kind, version, {"template": {"spec": {"containers": [{"name": "a", "image": "web"}]}}})
+    spec = with_labels(manifest, {"a": "b"}, {}).document["spec"]
+    assert spec["template"]["metadata"]["labels"] == {"a": "b"}
+
+
+@pytest.mark.parametrize("template", [{"spec": {"containers": []}}, {"spec": {"containers": [{"name": "a"}]}}, "text"])
+def test_what_only_looks_like_a_custom_workload_is_left_alone(template: object) -> None:
+    manifest = _workload("Thing", "example.org/v1", {"template": template})
+    assert with_labels(manifest, {"a": "b"}, {}).document["spec"] == {"template": template}
+
+
 def test_labelling_leaves_the_original_alone() -> None:
     (deployment,) = parse(_DEPLOYMENT, path="x")
     before = json.dumps(deployment.document)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from devloop.core.cluster.pods import Pod
 from devloop.core.containers.identity import MANAGED_BY, PROJECT, SERVICE, Identity, short_hash
 from devloop.core.manifest import Manifest
-from devloop.core.manifest.pod_templates import pick, put, template_pointer
+from devloop.core.manifest.pod_templates import built_in_template, pick, put
 from devloop.model import Document, ObjectKey
 
 __all__ = ["Change", "Having", "Plan", "Workload", "changes", "workload"]
@@ -74,7 +74,7 @@ class Change:
 
 def workload(manifest: Manifest, project: str, service: str) -> Workload | None:
     """Return the workload that an object is, or None where it has no pods."""
-    pointer = template_pointer(manifest.document)
+    pointer = built_in_template(manifest.document)
     if pointer is None or manifest.key.kind == "CronJob":
         return None
     found = pick(manifest.document, pointer, {})

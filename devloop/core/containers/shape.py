@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from devloop.core.manifest import Manifest
-from devloop.core.manifest.pod_templates import pick, template_pointer
+from devloop.core.manifest.pod_templates import built_in_template, pick
 from devloop.core.yaml.documents import Pointer
 from devloop.errors import InputError
 
@@ -26,7 +26,7 @@ _SELECTING: Final = frozenset({"DaemonSet", "Deployment", "ReplicaSet", "Statefu
 
 def misshapen(manifest: Manifest) -> InputError | None:
     """Return the first mistake in a workload's shape, or None."""
-    pointer = template_pointer(manifest.document)
+    pointer = built_in_template(manifest.document)
     if pointer is None:
         return None
     found = next(_mistakes(manifest, pointer), None)

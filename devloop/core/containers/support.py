@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from devloop.core.manifest import Manifest
-from devloop.core.manifest.pod_templates import pick, template_pointer
+from devloop.core.manifest.pod_templates import built_in_template, pick
 from devloop.model import ObjectKey
 
 __all__ = ["NotCarried", "not_carried"]
@@ -100,7 +100,7 @@ def _of_object(manifest: Manifest) -> Iterator[NotCarried]:
         return
     if key.kind == "Service":
         yield from _of_service(manifest)
-    pointer = template_pointer(manifest.document)
+    pointer = built_in_template(manifest.document)
     spec = pick(manifest.document, (*pointer, "spec")) if pointer is not None else None
     if isinstance(spec, Mapping):
         yield from _of_pod(key, spec)

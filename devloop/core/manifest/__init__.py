@@ -175,7 +175,7 @@ def _duplicates(manifests: Iterable[Manifest]) -> list[InputError]:
 
 
 def with_labels(manifest: Manifest, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Manifest:
-    """Return the manifest with `labels` and `annotations` on the object and `labels` on a built-in workload's pods.
+    """Return the manifest with `labels` and `annotations` on the object and `labels` on a workload's pods.
 
     Selectors and volume claim templates stay as they are. Annotations do not reach the pod template: one that changed
     would make new pods.

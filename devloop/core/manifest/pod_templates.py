@@ -1,4 +1,4 @@
-"""Where the kinds that Kubernetes has built in keep their pods, and how a document is changed without touching it.
+"""Where workloads keep their pods, and how a document is changed without touching it.
 
 Documents are never changed in place: `put` copies the way to the value and shares the rest.
 """
@@ -9,7 +9,7 @@ from typing import Any
 from devloop.core.yaml.documents import Pointer
 from devloop.model import Document
 
-__all__ = ["change", "group_of", "pick", "put", "template_pointer"]
+__all__ = ["built_in_template", "change", "group_of", "pick", "put", "template_pointer"]
 
 _TEMPLATE: Pointer = ("spec", "template")
 _POD_TEMPLATES: Mapping[tuple[str, str], Pointer] = {
@@ -34,8 +34,28 @@ def group_of(document: Document) -> str:
 
 
 def template_pointer(document: Document) -> Pointer | None:
-    """Return where a built-in workload keeps its pod template (a bare Pod is its own), or None for other kinds."""
+    """Return where a workload keeps its pod template (a bare Pod is its own), or None for what is no workload.
+
+    A custom resource is one (Argo's Rollout, Knative's Service, OpenKruise's CloneSet) where its `spec.template` has a
+    `spec` with containers.
+    """
+    if (known := built_in_template(document)) is not None:
+        return known
+    return _TEMPLATE if "." in group_of(document) and _is_pod_template(pick(document, _TEMPLATE)) else None
+
+
+def built_in_template(document: Document) -> Pointer | None:
+    """Return where a workload of a kind that Kubernetes has built in keeps its pod template, or None."""
     return _POD_TEMPLATES.get((group_of(document), str(document.get("kind"))))
+
+
+def _is_pod_template(value: Any) -> bool:
+    containers = pick(value, ("spec", "containers"))
+    return isinstance(containers, list) and bool(containers) and all(_is_container(each) for each in containers)
+
+
+def _is_container(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("image"), str)
 
 
 def pick(value: Any, pointer: Pointer, default: Any = None) -> Any:

@@ -160,7 +160,7 @@ def supervised(manifest: Manifest, containers: Mapping[str, ImageCommand], tools
     are wrapped.
 
     Args:
-        manifest: A built-in workload; other kinds are returned unchanged.
+        manifest: A workload; what is none is returned unchanged.
         containers: What the image of each container to wrap runs by itself.
         tools: An image with a static `/bin/busybox`, for containers whose image has no shell.
     """
