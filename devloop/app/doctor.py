@@ -91,10 +91,9 @@ async def _files(workspace: Workspace) -> str:
 
 
 async def _engine(builder: DockerBuilder) -> str:
-    said = await builder.engine.get("/version")
+    version = await builder.engine.version()
     endpoint = builder.engine.endpoint
-    product = "Podman" if any("Podman" in part["Name"] for part in said.get("Components") or ()) else "Docker"
-    return f"{product} {said.get('Version', '?')} at {endpoint.host} (from {endpoint.origin})"
+    return f"{version.product} {version.number} at {endpoint.host} (from {endpoint.origin})"
 
 
 async def _buildx(builder: DockerBuilder) -> str:

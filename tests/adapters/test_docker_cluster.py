@@ -11,8 +11,8 @@ import pytest
 
 from devloop.adapters.docker import Engine
 from devloop.adapters.docker.cluster.target import DockerCluster
-from devloop.adapters.docker.cluster.things import Things
 from devloop.adapters.docker.endpoint import Endpoint, find_endpoint
+from devloop.adapters.docker.version import EngineVersion
 from devloop.core.cluster.pods import Pod
 from devloop.core.cluster.rollout import Failing, FailureReason
 from devloop.core.manifest import parse
@@ -173,6 +173,32 @@ stringData: {user: admin}
     )
 
 
+async def test_parts_of_volumes_are_mounted_by_engines_that_know_whole_ones_only(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devloop.adapters.docker.cluster.things._SUBPATHS_SINCE", (1000, 0))
+    config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {word: one}\n---"
+    await place.apply(
+        config
+        + deployment(
+            """
+  volumes: [{name: conf, configMap: {name: settings}}, {name: scratch, emptyDir: {}}]
+  containers:
+    - name: app
+      image: busybox
+      imagePullPolicy: Never
+      command: [sleep, "1000"]
+      volumeMounts:
+        - {name: conf, mountPath: /etc/word, subPath: word}
+        - {name: scratch, mountPath: /deep, subPath: a/b}
+        - {name: scratch, mountPath: /all}
+"""
+        )
+    )
+    pod = await place.pod("web")
+    assert await place.sh(pod, "cat /etc/word; echo two > /deep/file; cat /all/a/b/file") == "onetwo"
+
+
 async def test_a_changed_config_map_reaches_the_files_of_the_running_pod(place: Place) -> None:
     config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings}}\ndata: {{word: {word}}}\n---"
     rest = deployment(
@@ -306,10 +332,7 @@ async def test_a_service_leads_to_no_pod_that_is_not_ready(place: Place) -> None
 async def test_a_relay_is_told_by_a_command_beside_it_where_its_input_ends_with_the_first_connection(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def yes(_: Things) -> bool:
-        return True
-
-    monkeypatch.setattr(Things, "is_podman", yes)
+    monkeypatch.setattr(EngineVersion, "is_podman", True)
     await place.apply(SERVICE + deployment(SERVER))
     await place.apply(SERVICE + deployment(SERVER.replace("mkdir", "mkdir -p")))
     await place.apply(deployment(IDLE, name="client"), service="client")

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import anyio
 
 from devloop.adapters.docker.endpoint import Endpoint, find_endpoint
+from devloop.adapters.docker.version import EngineVersion, version_of
 from devloop.adapters.docker.wakeups import ignore_late_wakeups
 from devloop.errors import ToolError, UnreachableError
 from devloop.runtime.lean import import_httpx
@@ -35,6 +36,7 @@ class Engine:
     def __init__(self, endpoint: Endpoint | None = None) -> None:
         self._endpoint = endpoint
         self._client: httpx.AsyncClient | None = None
+        self._version: EngineVersion | None = None
 
     @property
     def endpoint(self) -> Endpoint:
@@ -65,6 +67,17 @@ class Engine:
         """Begin, in a thread, what the first call would block for: importing the HTTP client takes 50 to 100 ms."""
         if self._client is None and "httpx" not in sys.modules:
             threading.Thread(target=import_httpx, name="import httpx", daemon=True).start()
+
+    async def version(self) -> EngineVersion:
+        """Return what the engine is; asked once.
+
+        Raises:
+            ToolError: The engine refused.
+            UnreachableError: It did not answer.
+        """
+        if self._version is None:
+            self._version = version_of(await self.get("/version") or {})
+        return self._version
 
     async def get(self, path: str, **parameters: str) -> Any:
         """Return the answer to a GET, or None for what the engine does not have (404).

@@ -120,7 +120,7 @@ class Relays:
         async with AsyncExitStack() as opened:
             write: Callable[[bytes], Awaitable[None]]
             read: Callable[[], Awaitable[bytes]]
-            if await self._things.is_podman():  # which ends a container's standard input after the first attachment
+            if (await engine.version()).is_podman:  # which ends a container's standard input after the first attachment
                 command = open_command(engine, container, ("/helper", "tell"), "a Service's relay", stdin=True)
                 stream = await opened.enter_async_context(command)
                 write, read = stream.send, functools.partial(_output, stream)

@@ -40,7 +40,6 @@ class Things:
         self.project = project
         self.home = home
         self._helper: str | None = None
-        self._version: Document | None = None
         self._preparing = anyio.Lock()
 
     @property
@@ -81,10 +80,12 @@ class Things:
     async def _as_spoken(self, body: Document) -> Document:
         """Return a container's body as this engine takes it."""
         host = body["HostConfig"]
-        if any(map(below_of, host.get("Mounts") or ())) and await self._api() < _SUBPATHS_SINCE:
+        if any(map(below_of, host.get("Mounts") or ())) and (await self.engine.version()).api < _SUBPATHS_SINCE:
             body = {**body, "HostConfig": {**host, "Mounts": [await self._bound(mount) for mount in host["Mounts"]]}}
         joins = str(host.get("NetworkMode")).startswith("container:")
-        if joins and not await self.is_podman():  # Docker gives it the other container's name, and refuses another
+        if (
+            joins and not (await self.engine.version()).is_podman
+        ):  # Docker gives it the other container's name, and refuses another
             body = {name: value for name, value in body.items() if name != "Hostname"}
         return body
 
@@ -200,22 +201,8 @@ class Things:
                 self._helper = await self._import()
             return self._helper
 
-    async def _about(self) -> Document:
-        """Return what the engine says of itself and of its version."""
-        if self._version is None:
-            self._version = await self.engine.get("/version") or {}
-        return self._version
-
-    async def _api(self) -> tuple[int, ...]:
-        """Return the version of the Engine API that the engine speaks."""
-        return tuple(int(part) for part in str((await self._about())["ApiVersion"]).split("."))
-
-    async def is_podman(self) -> bool:
-        """Return whether the engine is Podman."""
-        return any("Podman" in part["Name"] for part in (await self._about()).get("Components") or ())
-
     async def _import(self) -> str:
-        machine = str((await self._about()).get("Arch"))
+        machine = (await self.engine.version()).processor
         processor = _PROCESSORS.get(machine)
         if processor is None:
             raise ToolError(f"devloop has no helper program for `{machine}`, the processor of this engine")
