@@ -1,7 +1,7 @@
 # Sourced by up and down: places, messages, and long-running programs by pid file.
 # shellcheck shell=bash
 
-CACHE=${DEVLOOP_CLUSTER_CACHE:-$HOME/.cache/devloop-cluster}   # what was fetched and built: kept
+CACHE=${DEVLOOP_CLUSTER_CACHE:-${HOME:-/root}/.cache/devloop-cluster}   # what was fetched and built: kept
 RUN=${DEVLOOP_CLUSTER_RUN:-/var/lib/devloop-cluster}           # what is running: pids, logs, certificates, etcd
 BIN=$CACHE/bin
 ENGINE=$CACHE/engine
