@@ -24,7 +24,7 @@ from devloop.errors import InputErrors
 from devloop.model import ImagePath, ImageRef, Kind, NodeId
 from devloop.runtime.render import image_places, with_images
 
-_FOLDER = Path(__file__).parent / "manifests"
+_FOLDER = Path(__file__).parent / "corpus"
 _FILES = sorted(_FOLDER.iterdir())
 _NEW, _TAG = "new.example:5000", "dev-0123456789ab"
 

@@ -10,7 +10,7 @@ from devloop.core.cluster import pods
 from devloop.core.cluster.pods import Container, Owner, Pod, Running, Terminated, Waiting
 from devloop.core.cluster.rollout import Failing, FailureReason, Progressing, Ready, Rollout, rollout
 from devloop.core.manifest import manifest_of
-from tests.core.recorded import recorded
+from tests.core.cluster.recorded import recorded
 
 _REST = recorded("cluster_at_rest")
 _ROLLING = recorded("cluster_in_rollout")
