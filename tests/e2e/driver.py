@@ -91,6 +91,18 @@ class Loop:
         self.wait("Settled", since=since, within=within, ok=ok)
         return self.mark()
 
+    def comes_to_rest(self, *, seconds: float = 3, within: float = _PATIENCE) -> None:
+        """Return as soon as nothing has been told for so many seconds: what goes round and round never gets there."""
+        end = time.monotonic() + within
+        seen = self.mark()
+        while time.monotonic() < end:
+            time.sleep(seconds)
+            if self.mark() == seen:
+                return
+            seen = self.mark()
+        message = f"no {seconds} s without an event within {within} s\n{self.story()}"
+        raise AssertionError(message)
+
     def lines(self, service: str, *, since: int = 0) -> list[str]:
         """Return the lines that a service's containers printed, as devloop showed them."""
         with self._arrived:
