@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -481,6 +482,38 @@ async def test_a_burst_of_thousands_of_files_is_one_hint(inotify: FileWatcher, r
         assert len(hint.paths | rest) == 2000
 
 
+@pytest.mark.parametrize("kind", ["repository", "worktree"])
+@pytest.mark.parametrize("portable", [False, True], ids=["inotify", "watchfiles"])
+async def test_what_git_writes_is_one_hint_however_long_it_pauses(
+    root: Path, monkeypatch: pytest.MonkeyPatch, kind: str, *, portable: bool
+) -> None:
+    monkeypatch.setattr("devloop.adapters.watch.batch._LOCKED_QUIET", 30.0)
+    (root / "sub/deep").mkdir(parents=True)
+    git = root / ".git" if kind == "repository" else root / ".worktree"
+    git.mkdir()
+    if kind == "worktree":
+        (root / "sub/.git").write_text("gitdir: ../.worktree\n")
+
+    def check_out() -> None:
+        (git / "index.lock").touch()
+        for part in range(3):
+            for number in range(20):
+                (root / f"sub/deep/{part}-{number}").write_text("x")
+            time.sleep(0.2)
+        (git / "index.lock").rename(git / "index")
+
+    watcher = FileWatcher(root, portable=portable)
+    seen: list[frozenset[RelPath]] = []
+    async with watcher.watch([RelPath("sub")], everything) as hints, anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.to_thread.run_sync, check_out)
+        with anyio.fail_after(60):
+            while len(frozenset().union(*seen) - {"sub/.git"}) < 60:
+                hint = await hints.receive()
+                assert isinstance(hint, PathsHint)
+                seen.append(hint.paths)
+    assert len([paths for paths in seen if len(paths) >= 8]) == 1  # a busy machine may tell the first few before
+
+
 # --- polling -------------------------------------------------------------------------------------------------
 
 
@@ -549,6 +582,43 @@ def test_a_large_batch_is_waited_for_longer() -> None:
         batch.closed(path(f"{number}"), number / 500)
         assert taken(batch, number / 500) is None
     assert len(taken(batch, 0.3) or ()) == 100
+
+
+def test_a_large_batch_waits_while_git_holds_its_lock_and_comes_out_soon_after() -> None:
+    batch = burst()
+    assert batch.burst == "9"
+    batch.lock(0.0, held=True)
+    wait = batch.wait(0.0)
+    assert wait is not None
+    assert wait <= 0.01  # to look at the lock again
+    assert taken(batch, 0.4) is None
+    batch.lock(0.4, held=False)
+    assert taken(batch, 0.42) is None
+    assert len(taken(batch, 0.45) or ()) == 10
+    assert batch.wait(0.45) is None
+
+
+def test_a_lock_that_is_taken_again_is_waited_for_again() -> None:
+    batch = burst()
+    batch.lock(0.0, held=True)
+    batch.lock(0.1, held=False)
+    batch.lock(0.12, held=True)
+    assert taken(batch, 0.3) is None
+
+
+def test_a_lock_that_was_left_behind_holds_a_batch_for_half_a_second() -> None:
+    batch = burst()
+    batch.lock(0.0, held=True)
+    assert taken(batch, 0.49) is None
+    batch.lock(0.5, held=True)
+    assert len(taken(batch, 0.51) or ()) == 10
+
+
+def burst() -> Batch:
+    batch = Batch()
+    for number in range(10):
+        batch.closed(path(f"{number}"), 0.0)
+    return batch
 
 
 def test_what_came_and_went_never_was() -> None:

@@ -30,6 +30,11 @@ _DELAY: Final = 0.02
 _PATIENCE: Final = 0.05
 """Seconds after which a small batch comes out although more happens."""
 _LONG_PATIENCE: Final = 2.0
+_LOCKED_QUIET: Final = 0.5
+"""Seconds of silence that end a large batch while git holds its lock: it is at work, or left the lock behind."""
+_LOCKED_PATIENCE: Final = 30.0
+_LOCK_PERIOD: Final = 0.01
+"""Seconds between two looks at the lock."""
 _WRITING: Final = 0.3
 """Seconds that a file which is being written is waited for. One that stays open is a log, and not waited for again."""
 _DANCE: Final = re.compile(r"(^|/)(4913\d*|\.#[^/]*|#[^/]*#|[^/]*~|\.[^/]*\.sw[a-z]|[^/]*___jb_(tmp|old)___)$")
@@ -44,20 +49,36 @@ class Batch:
         self._born: set[RelPath] = set()
         self._gone: set[RelPath] = set()
         self._streaming: set[RelPath] = set()
+        self._newest: RelPath | None = None
         self._reason: str | None = None
         self._first = 0.0
         self._last = 0.0
+        self._locked = False
+        self._unlocked: float | None = None
+
+    @property
+    def burst(self) -> RelPath | None:
+        """The newest path of a large batch; None of a small one."""
+        return self._newest if len(self._settled) >= _LARGE else None
+
+    def lock(self, now: float, *, held: bool) -> None:
+        """Say of a large batch whether git, which writes it, still holds its lock; no longer, once all was told."""
+        if held:
+            self._unlocked = None
+        elif self._locked:
+            self._unlocked = now
+        self._locked = held
 
     def changed(self, path: RelPath, now: float) -> None:
         """Something about the path changed, at one stroke."""
-        self._touch(now)
+        self._touch(path, now)
         self._gone.discard(path)
         if path not in self._writing:
             self._settled.add(path)
 
     def written(self, path: RelPath, now: float, *, born: bool = False) -> None:
         """Somebody writes to the file and will close it; `born` if it was not there before."""
-        self._touch(now)
+        self._touch(path, now)
         if born and path not in self._settled:  # else it only came back: that it was there before may have been told
             self._born.add(path)
         self._gone.discard(path)
@@ -69,7 +90,7 @@ class Batch:
 
     def closed(self, path: RelPath, now: float) -> None:
         """The file was closed by one who could write to it."""
-        self._touch(now)
+        self._touch(path, now)
         self._writing.pop(path, None)
         self._streaming.discard(path)
         self._settled.add(path)
@@ -94,6 +115,8 @@ class Batch:
         dues = [since + _WRITING for since in self._writing.values()]
         if self._settled:
             dues.append(self._due())
+        if self._locked:
+            dues.append(now + _LOCK_PERIOD)
         return max(0.0, min(dues) - now) if dues else None
 
     def take(self, now: float) -> Hint | None:
@@ -101,6 +124,7 @@ class Batch:
         if self._reason:
             hint = RescanHint(reason=self._reason)
             self._settled, self._writing, self._born, self._gone, self._reason = set(), {}, set(), set(), None
+            self._locked, self._unlocked = False, None
             return hint
         for path in [path for path, since in self._writing.items() if now >= since + _WRITING]:
             del self._writing[path]
@@ -109,20 +133,29 @@ class Batch:
         if not self._settled or now < self._due():
             return None
         paths, self._settled, self._gone = frozenset(self._settled), set(), set()
+        self._locked, self._unlocked = False, None
         self._born &= self._writing.keys()
         return PathsHint(paths=paths, since=self._first - _DELAY)
 
-    def _touch(self, now: float) -> None:
+    def _touch(self, path: RelPath, now: float) -> None:
         if not self._settled and not self._writing:
             self._first = now
             self._born.clear()
         self._last = now
+        self._newest = path
 
     def _due(self) -> float:
         if len(self._settled) >= _LARGE:
-            quiet = min(_LONG_QUIET + _SHARE * (self._last - self._first), _LONGEST_QUIET)
-            return min(self._last + quiet, self._first + _LONG_PATIENCE)
+            return self._burst_due()
         if self._writing:
             return self._first + _PATIENCE
         dancing = bool(self._gone) or any(_DANCE.search(path) for path in self._settled)
         return min(self._last + (_LONG_QUIET if dancing else _QUIET), self._first + _PATIENCE)
+
+    def _burst_due(self) -> float:
+        if self._locked:
+            return min(self._last + _LOCKED_QUIET, self._first + _LOCKED_PATIENCE)
+        if self._unlocked is not None:  # a rebase takes the lock again for its next commit
+            return min(max(self._last, self._unlocked) + _LONG_QUIET, self._unlocked + _LONG_PATIENCE)
+        quiet = min(_LONG_QUIET + _SHARE * (self._last - self._first), _LONGEST_QUIET)
+        return min(self._last + quiet, self._first + _LONG_PATIENCE)

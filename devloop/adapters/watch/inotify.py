@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from devloop.adapters.watch.batch import Batch
+from devloop.adapters.watch.git import IndexLocks
 from devloop.core.names import from_system
 from devloop.errors import ToolError
 from devloop.model import RelPath
@@ -84,6 +85,7 @@ class InotifySource:
         # One inode may be reached by several paths (links), and then it has one number for all of them.
         self._watched: dict[int, dict[str, _Directory]] = {}
         self._batch = Batch()
+        self._locks = IndexLocks(root)
         self._limited = False
         self._next_rescan = 0.0
         self._wake, self._waker = socket.socketpair()
@@ -116,12 +118,20 @@ class InotifySource:
     def run(self, push: Callable[[Hint], None]) -> None:
         """Tell hints until stopped."""
         while self._wait():
+            locked = self._locks.is_held(
+                self._batch.burst
+            )  # before the events are read: all that git wrote by then is among them
+            silent = True
             for number, mask, name in self._kernel.read():
                 self._take(number, mask, name, time.monotonic())
+                silent = False
+            if locked or silent:
+                self._batch.lock(time.monotonic(), held=locked)
             if self._limited and time.monotonic() >= self._next_rescan:
                 self._next_rescan = time.monotonic() + _UNWATCHED_PERIOD
                 self._batch.lost("the system's watch limit is reached: looking at all files every 3 s")
             if hint := self._batch.take(time.monotonic()):
+                self._locks.forget()
                 push(hint)
 
     def _wait(self) -> bool:

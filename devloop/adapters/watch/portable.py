@@ -16,6 +16,7 @@ from typing import Final
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
 
 from devloop.adapters.watch.batch import Batch
+from devloop.adapters.watch.git import IndexLocks
 from devloop.core.names import from_system
 from devloop.errors import ToolError
 from devloop.model import RelPath
@@ -49,6 +50,7 @@ class PortableSource:
         self._places: dict[str, RelPath] = {}
         self._verdicts: dict[RelPath, bool] = {}
         self._batch = Batch()
+        self._locks = IndexLocks(root)
         self._push: Callable[[Hint], None] = lambda _: None
         self._stopped = False
         self._lost: str | None = None
@@ -126,7 +128,10 @@ class PortableSource:
                 self._batch.changed(path, now)
 
     def _tell(self) -> None:
-        if hint := self._batch.take(time.monotonic()):
+        now = time.monotonic()
+        self._batch.lock(now, held=self._locks.is_held(self._batch.burst))
+        if hint := self._batch.take(now):
+            self._locks.forget()
             self._push(hint)
 
     def _named(self, name: str) -> list[RelPath]:
