@@ -17,6 +17,7 @@ from devloop.core.graph import Detail, Graph, Node
 from devloop.core.tables import Table, revised
 from devloop.errors import InputError
 from devloop.model import Digest, NodeId, RelPath
+from devloop.runtime.ahead import Ahead
 from devloop.runtime.aside import Aside, Overdue, Touched
 from devloop.runtime.definitions import digest_of, tree_of
 from devloop.runtime.discover import Project
@@ -108,6 +109,7 @@ class Observer:
         self._narrow = narrow
         self._known = _Known()
         self._overdue = Overdue()
+        self._ahead = Ahead()
         self._reduction = Reduction()
 
     async def look(self) -> Observation:
@@ -173,6 +175,9 @@ class Observer:
 
     async def _take(self, hint: Hint | None, tell: Callable[[Observation], None], aside: Aside) -> bool:
         """Take in a hint (None: all is rendered); return whether other folders must be watched from now on."""
+        if isinstance(hint, PathsHint) and not hint.over:
+            await to_thread.run_sync(self._look_ahead, hint.paths)
+            return False
         before, keep = self._known.selected, self._known.keep
         since = hint.since if isinstance(hint, PathsHint) else 0.0
         suspect = hint is None or await to_thread.run_sync(self._definitions_changed, hint)
@@ -184,7 +189,7 @@ class Observer:
         touched: Touched
         match hint:
             case PathsHint():
-                changed, touched = await to_thread.run_sync(self._look_again, hint)
+                changed, touched = await to_thread.run_sync(self._look_again, hint.paths)
             case RescanHint():
                 changed = await to_thread.run_sync(self._scan)
                 touched = self._all_files()
@@ -246,21 +251,21 @@ class Observer:
     def _definitions_changed(self, hint: Hint | None) -> bool:
         project = self._known.project
         suspects: Iterable[RelPath] = project.read
-        if isinstance(hint, PathsHint):
-            if project.errors and any(path.endswith(".py") for path in hint.paths):
+        named = hint.paths | self._ahead.touched if isinstance(hint, PathsHint) else None
+        if named is not None:
+            if project.errors and any(path.endswith(".py") for path in named):
                 return True  # the module that was missing may have come
-            named = hint.paths
             suspects = [path for path in project.read if lies_in(path, named)]
         if any(digest_of(self._files, path) != project.read[path] for path in suspects):
             return True
         trees = [
             tree
             for tree in project.trees.values()
-            if not isinstance(hint, PathsHint) or any(tree.holds(path) or below(tree.folder, path) for path in named)
+            if named is None or any(tree.holds(path) or below(tree.folder, path) for path in named)
         ]
         if any(tree_of(self._files, tree.folder, tree.ignore) != tree for tree in trees):
             return True
-        return may_differ(project.looks, self._files, hint.paths if isinstance(hint, PathsHint) else None)
+        return may_differ(project.looks, self._files, named)
 
     def _rediscover(self) -> tuple[Request, ...]:
         """Read the project; where something has to be rendered first, return that and stay with what was known."""
@@ -324,21 +329,29 @@ class Observer:
         changed = {path for path, digest in table.items() if before.get(path) != digest}
         changed |= before.keys() - table.keys()
         known.table = FileTable(table)
+        changed = changed - self._ahead.before.keys() | self._ahead.changed(table)
+        self._ahead = Ahead()
         for node, paths in read.items():
             known.files[node] = {path: table[path] for path in paths if path in table}
         return tuple(sorted(changed))
 
-    def _look_again(self, hint: PathsHint) -> tuple[tuple[RelPath, ...], dict[NodeId, frozenset[RelPath]]]:
-        """Look at the named files; return those that changed and that some node reads, and what of all a node reads."""
+    def _look_again(self, paths: frozenset[RelPath]) -> tuple[tuple[RelPath, ...], dict[NodeId, frozenset[RelPath]]]:
+        """Look at what is left of a burst; return which files it changed that some node reads, and what each reads."""
+        self._look_ahead(paths)
+        burst, self._ahead = self._ahead, Ahead()
+        return tuple(sorted(burst.changed(self._known.table.digests))), self._read_by_nodes(burst.touched)
+
+    def _look_ahead(self, paths: frozenset[RelPath]) -> None:
+        """Look at the named files, and keep what is to be told of them when the burst is over."""
         known = self._known
-        relevant = frozenset(path for path in hint.paths if any(known.readers.around(path)))
+        relevant = frozenset(path for path in paths if any(known.readers.around(path)))
         table = known.table.digests
         found = self._files.look_again(relevant, table.keys(), known.keep, known.readers.wanted) if relevant else {}
-        touched = self._read_by_nodes(hint.paths | found.keys())
         changed = {path: digest for path, digest in found.items() if table.get(path) != digest}
+        before = {path: table.get(path) for path in changed}
         known.table.apply(changed)
         concerned = self._apply(changed)
-        return tuple(sorted(concerned)), touched
+        self._ahead.add(paths | found.keys(), {path: before[path] for path in concerned})
 
     def _read_by_nodes(self, paths: Iterable[RelPath]) -> dict[NodeId, frozenset[RelPath]]:
         """Return for each node which of the paths it reads, as a file or as a definition."""

@@ -168,10 +168,13 @@ class PathsHint:
     Attributes:
         paths: The paths.
         since: When the first of them may have changed at the earliest, in seconds of `time.monotonic`; 0 if not known.
+        over: Whether that is all for now. Of a long burst, parts are hinted before, so that they can be looked at
+            meanwhile; what changes again after that is hinted again.
     """
 
     paths: frozenset[RelPath]
     since: float = field(default=0.0, compare=False)
+    over: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +195,8 @@ class Watcher(Protocol):
     ) -> AbstractAsyncContextManager[ObjectReceiveStream[Hint]]:
         """Watch the directories and what is below them; nothing that changes after entering is missed.
 
-        A burst of changes comes as one hint. `keep` is asked about directories: what it says no to is not reported.
+        A burst of changes comes as one hint, of a long one with parts of it before. `keep` is asked about directories:
+        what it says no to is not reported.
 
         Raises:
             ToolError: The system's watch limit is reached; the hint says how to raise it.

@@ -29,11 +29,12 @@ class FakeWatcher:
         self.failure = failure
         self._streams: list[_Hints] = []
 
-    def changed(self, *paths: str) -> None:
-        """Tell that these may have changed, whether they did or not."""
+    def changed(self, *paths: str, over: bool = True) -> None:
+        """Tell that these may have changed, whether they did or not; and whether that is all for now."""
         for stream in self._streams:
             for path in paths:
                 stream.add(RelPath(path))
+            stream.end(over=over)
 
     def rescan(self, reason: str = "events were lost") -> None:
         """Tell that anything may have changed."""
@@ -65,8 +66,15 @@ class _Hints(ObjectReceiveStream[Hint]):
         self._paths: set[RelPath] = set()
         self._since = 0.0
         self._reason: str | None = None
+        self._over = True
+        self._waiting = False
         self._closed = False
         self._changed = anyio.Event()
+
+    def end(self, *, over: bool) -> None:
+        self._waiting = self._waiting or not self._over
+        self._over = over
+        self._changed.set()
 
     def add(self, path: RelPath) -> None:
         for root in self._roots:
@@ -84,14 +92,16 @@ class _Hints(ObjectReceiveStream[Hint]):
         self._changed.set()
 
     async def receive(self) -> Hint:
-        while not self._paths and self._reason is None:
+        while not self._paths and self._reason is None and not self._waiting:
             if self._closed:
                 raise anyio.EndOfStream
             self._changed = anyio.Event()
             await self._changed.wait()
         paths, reason = frozenset(self._paths), self._reason
-        self._paths, self._reason = set(), None
-        return PathsHint(paths=paths, since=self._since) if reason is None else RescanHint(reason=reason)
+        self._paths, self._reason, self._waiting = set(), None, False
+        if reason is not None:
+            return RescanHint(reason=reason)
+        return PathsHint(paths=paths, since=self._since, over=self._over)
 
     async def aclose(self) -> None:
         self._closed = True

@@ -83,9 +83,21 @@ class Watched:
         self.watcher.changed(path)
         return await self.next()
 
+    async def part(self, files: dict[str, str]) -> None:
+        """Write files, tell of them as a part of a burst, and wait until they were looked at."""
+        write(self.root, files)
+        self.watcher.changed(*files, over=False)
+        with anyio.fail_after(60):
+            while not self.observer._ahead.touched.issuperset(files):  # noqa: ASYNC110 - a thread does it
+                await anyio.sleep(0.001)
+
+    def was_told(self) -> bool:
+        """Return whether there is an observation that nobody asked for."""
+        return bool(self._told.statistics().current_buffer_used)
+
     def _forget(self) -> None:
         """Drop what was told of earlier saves, and not asked for."""
-        while self._told.statistics().current_buffer_used:
+        while self.was_told():
             self._told.receive_nowait()
 
 
@@ -198,6 +210,59 @@ async def test_after_lost_events_everything_is_looked_at(project: Watched) -> No
         CODE: {"api/src/app.py", "api/src/new.py"},
         APP: {"k8s/app.yaml"},
     }
+
+
+async def test_a_burst_is_looked_at_in_parts_and_told_when_it_is_over(project: Watched) -> None:
+    await project.next()
+
+    await project.part({"api/src/app.py": "two", "api/src/new.py": "x"})
+    assert not project.was_told()
+    write(project.root, {"api/src/last.py": "x"})
+    project.watcher.changed("api/src/last.py")
+    told = await project.next()
+
+    files = {"api/src/app.py", "api/src/new.py", "api/src/last.py"}
+    assert set(told.changed) == files
+    assert told.touched == {API: files, CODE: files}
+    assert files_of(told, API) == files
+
+
+async def test_what_a_burst_changed_and_put_back_is_no_change_but_may_have_been_another_meanwhile(
+    project: Watched,
+) -> None:
+    first = await project.next()
+
+    await project.part({"api/src/app.py": "two"})
+    await project.part({"api/src/app.py": "one"})
+    project.watcher.changed()
+    told = await project.next()
+
+    assert told.changed == ()
+    assert told.touched == {API: {"api/src/app.py"}, CODE: {"api/src/app.py"}}
+    assert told.files == first.files
+
+
+async def test_a_definition_in_a_part_of_a_burst_is_read_when_the_burst_is_over(project: Watched) -> None:
+    await project.next()
+
+    await project.part({"api/Dockerfile": "FROM scratch\nCOPY other /app\n"})
+    assert not project.was_told()
+    project.watcher.changed()
+    told = await project.next()
+
+    assert told.rediscovered
+    assert files_of(told, API) == {"api/other/file"}
+
+
+async def test_what_was_looked_at_before_events_were_lost_is_told_with_the_rest(project: Watched) -> None:
+    await project.next()
+
+    await project.part({"api/src/app.py": "two"})
+    write(project.root, {"api/src/new.py": "x"})
+    project.watcher.rescan()
+    told = await project.next()
+
+    assert told.changed == ("api/src/app.py", "api/src/new.py")
 
 
 async def test_what_changed_before_the_watch_was_on_is_seen(tmp_path: Path) -> None:

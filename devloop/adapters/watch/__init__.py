@@ -41,8 +41,9 @@ class FileWatcher:
     def watch(self, roots: Sequence[RelPath], keep: Keep) -> AbstractAsyncContextManager[ObjectReceiveStream[Hint]]:
         """Watch the directories and what is below them; nothing that changes after entering is missed.
 
-        A burst of changes comes as one hint, and so does all that happens until the hint is taken. `keep` is asked
-        about directories: what it says no to is not reported. A root that is not there yet is reported when it comes.
+        A burst of changes comes as one hint, of a long one with parts of it before; and so does all that happens until
+        the hint is taken. `keep` is asked about directories: what it says no to is not reported. A root that is not
+        there yet is reported when it comes.
 
         Raises:
             ToolError: The system's watch limit is reached; the hint says how to raise it.
@@ -118,8 +119,7 @@ class _Hints(ObjectReceiveStream[Hint]):
     """Hints that wait to be taken, merged into one."""
 
     def __init__(self) -> None:
-        self._paths: frozenset[RelPath] = frozenset()
-        self._since = 0.0
+        self._hinted: PathsHint | None = None
         self._reason: str | None = None
         self._closed = False
         self._changed = anyio.Event()
@@ -128,9 +128,8 @@ class _Hints(ObjectReceiveStream[Hint]):
         match hint:
             case RescanHint(reason=reason):
                 self._reason = reason
-            case PathsHint(paths=paths, since=since):
-                self._since = min(self._since, since) if self._paths else since
-                self._paths |= paths
+            case PathsHint():
+                self._hinted = hint if self._hinted is None else _together(self._hinted, hint)
         self._changed.set()
 
     def close(self) -> None:
@@ -142,15 +141,19 @@ class _Hints(ObjectReceiveStream[Hint]):
             if self._reason is not None:
                 hint: Hint = RescanHint(reason=self._reason)
                 break
-            if self._paths:
-                hint = PathsHint(paths=self._paths, since=self._since)
+            if self._hinted is not None:
+                hint = self._hinted
                 break
             if self._closed:
                 raise anyio.EndOfStream
             self._changed = anyio.Event()
             await self._changed.wait()
-        self._paths, self._reason = frozenset(), None
+        self._hinted, self._reason = None, None
         return hint
 
     async def aclose(self) -> None:
         self.close()
+
+
+def _together(one: PathsHint, later: PathsHint) -> PathsHint:
+    return PathsHint(paths=one.paths | later.paths, since=min(one.since, later.since), over=later.over)

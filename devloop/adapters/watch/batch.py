@@ -1,8 +1,8 @@
 """When a burst of events is over: pure, told the time by its caller.
 
 A lone save must come out at once, a checkout of thousands of files as one batch, and an editor's save dance (probe
-file, backup, rename) when it is finished. What the watcher knows about open files decides; where it knows nothing,
-silence.
+file, backup, rename) when it is finished. What the watcher knows about open files and git's lock decides; where it
+knows nothing, silence. Parts of a large batch are told while it goes on, so that its files can be looked at meanwhile.
 """
 
 import re
@@ -35,6 +35,8 @@ _LOCKED_QUIET: Final = 0.5
 _LOCKED_PATIENCE: Final = 30.0
 _LOCK_PERIOD: Final = 0.01
 """Seconds between two looks at the lock."""
+_PART_PERIOD: Final = 0.05
+"""Seconds between two parts of a large batch that are told before it is over."""
 _WRITING: Final = 0.3
 """Seconds that a file which is being written is waited for. One that stays open is a log, and not waited for again."""
 _DANCE: Final = re.compile(r"(^|/)(4913\d*|\.#[^/]*|#[^/]*#|[^/]*~|\.[^/]*\.sw[a-z]|[^/]*___jb_(tmp|old)___)$")
@@ -50,6 +52,8 @@ class Batch:
         self._gone: set[RelPath] = set()
         self._streaming: set[RelPath] = set()
         self._newest: RelPath | None = None
+        self._told = 0
+        self._next_part = 0.0
         self._reason: str | None = None
         self._first = 0.0
         self._last = 0.0
@@ -59,7 +63,7 @@ class Batch:
     @property
     def burst(self) -> RelPath | None:
         """The newest path of a large batch; None of a small one."""
-        return self._newest if len(self._settled) >= _LARGE else None
+        return self._newest if self._is_large() else None
 
     def lock(self, now: float, *, held: bool) -> None:
         """Say of a large batch whether git, which writes it, still holds its lock; no longer, once all was told."""
@@ -113,7 +117,7 @@ class Batch:
         if self._reason:
             return 0.0
         dues = [since + _WRITING for since in self._writing.values()]
-        if self._settled:
+        if self._settled or self._told:
             dues.append(self._due())
         if self._locked:
             dues.append(now + _LOCK_PERIOD)
@@ -122,35 +126,51 @@ class Batch:
     def take(self, now: float) -> Hint | None:
         """Return what is ready to be told, and forget it."""
         if self._reason:
-            hint = RescanHint(reason=self._reason)
-            self._settled, self._writing, self._born, self._gone, self._reason = set(), {}, set(), set(), None
-            self._locked, self._unlocked = False, None
-            return hint
+            lost = RescanHint(reason=self._reason)
+            self._writing, self._born, self._reason = {}, set(), None
+            self._end()
+            return lost
         for path in [path for path, since in self._writing.items() if now >= since + _WRITING]:
             del self._writing[path]
             self._streaming.add(path)
             self._settled.add(path)
-        if not self._settled or now < self._due():
+        if not self._settled and not self._told:
             return None
-        paths, self._settled, self._gone = frozenset(self._settled), set(), set()
-        self._locked, self._unlocked = False, None
+        over = now >= self._due()
+        if not over and not (self._settled and self._is_large() and now >= self._next_part):
+            return None
+        hint = PathsHint(paths=frozenset(self._settled), since=self._first - _DELAY, over=over)
         self._born &= self._writing.keys()
-        return PathsHint(paths=paths, since=self._first - _DELAY)
+        if over:
+            self._end()
+        else:
+            self._told += len(self._settled)
+            self._settled = set()
+            self._next_part = now + _PART_PERIOD
+        return hint
+
+    def _end(self) -> None:
+        self._settled, self._gone, self._told = set(), set(), 0
+        self._locked, self._unlocked = False, None
 
     def _touch(self, path: RelPath, now: float) -> None:
-        if not self._settled and not self._writing:
+        if not self._settled and not self._writing and not self._told:
             self._first = now
+            self._next_part = now + _PART_PERIOD
             self._born.clear()
         self._last = now
         self._newest = path
 
     def _due(self) -> float:
-        if len(self._settled) >= _LARGE:
+        if self._is_large():
             return self._burst_due()
         if self._writing:
             return self._first + _PATIENCE
         dancing = bool(self._gone) or any(_DANCE.search(path) for path in self._settled)
         return min(self._last + (_LONG_QUIET if dancing else _QUIET), self._first + _PATIENCE)
+
+    def _is_large(self) -> bool:
+        return len(self._settled) + self._told >= _LARGE
 
     def _burst_due(self) -> float:
         if self._locked:
