@@ -1,12 +1,11 @@
 """What devloop has in a Docker engine, as tests see it: through the docker CLI, never through devloop."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from devloop.core.manifest import Manifest
-from tests.outside import Cluster, output
+from tests.outside import Cluster, eventually, output
 
 __all__ = ["Engine", "containers", "object_names", "put_object", "remove_all", "things"]
 
@@ -48,14 +47,16 @@ def put_object(manifest: Manifest) -> None:
 
 def remove_all(namespace: str) -> None:
     """Remove whatever a test has left."""
-    if found := things(namespace, "container"):
-        with suppress(AssertionError):  # Podman refuses those whose network others have until these are gone
-            output("docker", "rm", "--force", "--volumes", *found)
-    if left := things(namespace, "container"):
-        output("docker", "rm", "--force", "--volumes", *left)
-    for what in ("volume", "network"):
+    # The engine refuses what is just going, and Podman containers whose network others have until these are gone.
+    eventually(lambda: _removed(namespace), within=60)
+
+
+def _removed(namespace: str) -> bool:
+    for what in ("container", "volume", "network"):
         if found := things(namespace, what):
-            output("docker", what, "rm", *found)
+            options = ["--force", "--volumes"] if what == "container" else []
+            output("docker", what, "rm", *options, *found)
+    return True
 
 
 class Engine(Cluster):
@@ -72,8 +73,9 @@ class Engine(Cluster):
         assert verb == "exec"
         before, command = rest[: rest.index("--")], rest[rest.index("--") + 1 :]
         named = [each for each in self._running() if _pod(each)["name"] == pod]
-        chosen = named[0] if not before else next(each for each in named if _name(each) == before[1])
-        return output("docker", "exec", "-i", chosen["Id"], *command, stdin=stdin, timeout=timeout)
+        chosen = [each for each in named if not before or _name(each) == before[1]]
+        assert chosen, f"no such container of pod {pod} runs"
+        return output("docker", "exec", "-i", chosen[0]["Id"], *command, stdin=stdin, timeout=timeout)
 
     def get(self, *arguments: str) -> Any:
         """Return a Service with its address."""

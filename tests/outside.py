@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.error import URLError
@@ -28,15 +29,18 @@ T = TypeVar("T")
 
 def output(*command: str, stdin: str | None = None, timeout: float = 60, env: dict[str, str] | None = None) -> str:
     """Return what `command` prints; raise with its error text when it fails."""
-    done = subprocess.run(
-        command,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        env={**os.environ, **(env or {})},
-    )
+    try:
+        done = subprocess.run(
+            command,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env={**os.environ, **(env or {})},
+        )
+    except subprocess.TimeoutExpired as error:
+        raise AssertionError(str(error)) from error
     if done.returncode:
         message = f"`{' '.join(command)}` exited with {done.returncode}:\n{done.stdout}{done.stderr}"
         raise AssertionError(message)
@@ -64,7 +68,7 @@ def http(url: str, *, timeout: float = 2) -> str:
     try:
         with urlopen(url, timeout=timeout) as answer:
             return str(answer.read().decode())
-    except URLError as error:
+    except (URLError, HTTPException) as error:
         message = f"{url}: {error}"
         raise AssertionError(message) from error
 
@@ -105,9 +109,9 @@ class Cluster:
 def docker_missing() -> str | None:
     """Return why no Docker engine can be used, or None."""
     try:
-        output("docker", "version", "--format", "{{.Server.Version}}", timeout=10)
-        output("docker", "buildx", "version", timeout=10)
-    except (OSError, AssertionError, subprocess.TimeoutExpired) as error:
+        output("docker", "version", "--format", "{{.Server.Version}}", timeout=30)
+        output("docker", "buildx", "version", timeout=30)
+    except (OSError, AssertionError) as error:
         return f"no Docker engine with buildx ({_last_line(error)}); bring one up: {BRING_UP}"
     return None
 
@@ -123,9 +127,9 @@ def cluster_missing() -> str | None:
         return f"context `{context}` is not a local one; set DEVLOOP_TEST_CONTEXT={context} to let tests use it"
     try:
         output(
-            kubectl_program(), f"--kubeconfig={config}", "--request-timeout=5s", "get", "--raw", "/readyz", timeout=10
+            kubectl_program(), f"--kubeconfig={config}", "--request-timeout=25s", "get", "--raw", "/readyz", timeout=30
         )
-    except (OSError, AssertionError, subprocess.TimeoutExpired) as error:
+    except (OSError, AssertionError) as error:
         return f"the cluster of context `{context}` does not answer ({_last_line(error)}); bring one up: {BRING_UP}"
     return None
 

@@ -60,7 +60,8 @@ class DockerExec:
 
     def cut(self) -> None:
         for process in self.processes:
-            process.kill()
+            if process.returncode is None:
+                process.kill()
 
     @asynccontextmanager
     async def exec(

@@ -1,7 +1,6 @@
 """What every `Builder` does: one suite for the fake and for the real engine."""
 
 import shlex
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -181,9 +180,7 @@ async def test_a_cancelled_build_does_not_wait_for_its_step(builder: Builder, ma
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(builder.build, make("FROM busybox\nRUN echo begun; sleep 3600\n", no_cache=True), report)
         await begun.wait()
-        start = time.perf_counter()
-        tasks.cancel_scope.cancel()
-    assert time.perf_counter() - start < 10
+        tasks.cancel_scope.cancel()  # waited for, the step would take more time than the test has
 
 
 async def test_an_image_is_built_on_one_that_was_just_built(

@@ -40,6 +40,7 @@ spec:
           imagePullPolicy: IfNotPresent
           command: [sh, -c, "exec nc -ll -p 7000 -e cat"]
           ports: [{{containerPort: 7000}}]
+          readinessProbe: {{tcpSocket: {{port: 7000}}, periodSeconds: 1, timeoutSeconds: 30}}
           env: [{{name: VERSION, value: "{version}"}}]
 """
 CONFIG = """
@@ -320,12 +321,10 @@ async def test_feeds_a_command(cluster_of: Cluster) -> None:
 async def test_a_cancelled_command_is_left_at_once(cluster_of: Cluster) -> None:
     await ready(cluster_of, "web", workload())
     pod = await pod_that(cluster_of, lambda _: True)
-    async with cluster_of.exec(target(pod), ["sleep", "60"]) as stream:
+    async with cluster_of.exec(target(pod), ["sleep", "1000"]) as stream:  # longer than the test may take
         with anyio.move_on_after(0.05) as scope:
             await stream.receive()
-        left = anyio.current_time()
     assert scope.cancelled_caught
-    assert anyio.current_time() - left < 10
 
 
 @pytest.mark.parametrize("wrong", ["pod", "id"])

@@ -81,7 +81,7 @@ async def test_a_node_pulls_what_was_pushed_under_the_reference_that_came_back(
     container = {"name": "a", "image": str(there), "imagePullPolicy": "Always", "command": ["sleep", "60"]}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [container]}}
     cluster.kubectl("apply", "--filename=-", stdin=json.dumps(pod))
-    cluster.kubectl("wait", "pod/a", "--for=condition=Ready", "--timeout=50s")
+    cluster.kubectl("wait", "pod/a", "--for=condition=Ready", "--timeout=90s", timeout=100)
     cluster.kubectl("delete", "pod/a", "--grace-period=0", "--force")
     output("docker", "image", "rm", "--force", str(there))
 

@@ -138,6 +138,7 @@ def _coarse_clock() -> Iterator[None]:
         yield
 
 
+@pytest.mark.timeout(180)
 @settings(max_examples=60, deadline=None)
 @given(rounds=st.lists(st.lists(_ACTS, min_size=1, max_size=4), min_size=2, max_size=5).map(lambda acts: [[], *acts]))
 def test_digests_change_exactly_when_something_changes_that_the_builder_sees(

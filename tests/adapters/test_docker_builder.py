@@ -379,4 +379,4 @@ async def test_an_engine_behind_the_docker_cli_answers_as_well(tmp_path: Path, u
         assert found is not None
     expected = output("docker", "image", "inspect", "busybox", "--format={{.Id}}").strip()
     assert found["Id"] == expected
-    assert not processes("dial-stdio")
+    eventually(lambda: not processes("dial-stdio"))

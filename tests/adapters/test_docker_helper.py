@@ -60,7 +60,7 @@ class Relay:
         return self.process.stdout.readline()
 
     def ask(self, text: bytes) -> bytes:
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=15) as connection:
             connection.sendall(text)
             return connection.recv(100)
 
@@ -96,7 +96,7 @@ def test_a_port_that_leads_nowhere_refuses(relay: Relay, echo: int) -> None:
 def test_the_helper_ends_when_it_is_told_to(relay: Relay) -> None:
     relay.tell("1")
     relay.process.terminate()
-    assert relay.process.wait(5) == 0
+    assert relay.process.wait(15) == 0
 
 
 def test_a_connection_is_dialled_and_the_end_of_what_is_sent_passed_on(helper: list[str], echo: int) -> None:

@@ -26,7 +26,7 @@ spec:
   template:
     metadata: {labels: {app: server}}
     spec:
-      terminationGracePeriodSeconds: 1
+      terminationGracePeriodSeconds: 5
       containers:
         - name: server
           image: busybox

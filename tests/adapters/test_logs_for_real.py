@@ -66,7 +66,7 @@ class Stage:
         return [line.text for line in self.lines if line.container == container]
 
     async def until(self, condition: Callable[[list[str]], bool]) -> list[str]:
-        with anyio.fail_after(60):
+        with anyio.fail_after(150):
             while not condition(self.texts()):
                 await self._changed.wait()
         return self.texts()
@@ -156,7 +156,7 @@ done; echo end; sleep 60"""
     async with anyio.create_task_group() as tasks:
 
         async def cut() -> None:
-            while True:
+            for _ in range(12):  # for longer than it prints, but not for ever: a busy machine connects slowly
                 await anyio.sleep(0.7)
                 await stage.proxy.cut()
 

@@ -8,6 +8,7 @@ import random
 import string
 import subprocess
 import tarfile
+import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 import anyio
+import anyio.from_thread
 import pytest
 
 from devloop.adapters.docker import Engine
@@ -23,6 +25,7 @@ from devloop.adapters.docker.shells import EngineShell, HelperContainer
 from devloop.adapters.files import DiskFiles
 from devloop.adapters.kube.cluster import KubeCluster
 from devloop.adapters.sync import ExecSyncer
+from devloop.adapters.sync.reading import LargeFile
 from devloop.core.sync.supervisor import SCRIPT
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, Digest, FileChange, RelPath
@@ -205,7 +208,7 @@ def start_pod(space: Cluster, name: str, image: str) -> ContainerTarget:
         "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
     }
     space.kubectl("apply", "--filename=-", stdin=json.dumps(pod))
-    space.kubectl("wait", "--for=condition=Ready", f"pod/{name}")
+    space.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=90s", timeout=100)
     found = space.get("pod", name)
     return ContainerTarget(
         namespace=space.namespace,
@@ -721,9 +724,9 @@ def helpers(target: ContainerTarget) -> str:
 async def test_a_helper_follows_links_as_the_container_would(
     project: DiskProject, run: Callable[..., ContainerTarget]
 ) -> None:
-    target = run(
-        command=("sh", "-c", "mkdir -p /srv/real /app; ln -s /srv/real /app/abs; ln -s ../srv /app/rel; sleep 1000")
-    )
+    target = run()
+    script = "mkdir -p /srv/real /app; ln -s /srv/real /app/abs; ln -s ../srv /app/rel"
+    output("docker", "exec", target.id, "sh", "-c", script)
     for name in ("a", "b", "c"):
         project.write(name, name)
     async with by_ways(project, target, HelperContainer) as rig:
@@ -882,12 +885,12 @@ async def test_what_was_under_way_when_the_connection_was_cut_is_sent_again(
                 executor.cut()
         assert set(done) == set(changes)
         assert rig.held("/app/big") == ("644", "x" * 5_000_000)
-        assert output("docker", "exec", target.id, "sh", "-c", "find /app -type f | wc -l").strip() == "1501"
 
     def left_over() -> str:
         return output("docker", "exec", target.id, "find", "/app", "-name", ".devloop*")
 
     eventually(lambda: not left_over(), within=30)
+    assert output("docker", "exec", target.id, "sh", "-c", "find /app -type f | wc -l").strip() == "1501"
 
 
 @docker
@@ -918,7 +921,7 @@ async def test_whoever_waits_hears_when_a_container_is_no_longer_attended(
         tasks.start_soon(send)
         await anyio.sleep(0.05)
         rig.syncer.attend([])
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             await failed.wait()
 
 
@@ -951,20 +954,37 @@ async def test_a_pod_that_is_deleted_is_lost(project: DiskProject, space: Cluste
 
 @docker
 async def test_a_small_file_does_not_wait_for_a_large_one(
-    project: DiskProject, containers: Callable[[str], ContainerTarget]
+    project: DiskProject, containers: Callable[[str], ContainerTarget], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (project.root / "huge").open("wb") as file:
-        file.truncate(400_000_000)
+        file.truncate(40_000_000)
     project.write("small", "s")
+    read, begun, go_on = LargeFile.read, anyio.Event(), threading.Event()
+    pieces: list[int] = []
+
+    def halting(file: LargeFile) -> bytes:
+        """Read some pieces, and the next one only when the small files have arrived."""
+        if len(pieces) == 8:
+            anyio.from_thread.run_sync(begun.set)
+            go_on.wait()
+        data = read(file)
+        pieces.append(len(data))
+        return data
+
+    monkeypatch.setattr(LargeFile, "read", halting)
     async with by_ways(project, containers(DASH), EngineShell) as rig, anyio.create_task_group() as tasks:
         huge, small = rig.change("huge"), rig.change("small")
         await rig.send("small")
         tasks.start_soon(rig.syncer.send, rig.target, [huge])
-        await anyio.to_thread.run_sync(eventually, lambda: _pieces(rig.target))
-        for _ in range(5):
-            assert await rig.syncer.send(rig.target, [small]) == (small,)
-        assert _pieces(rig.target), "the large one is still under way"
-        tasks.cancel_scope.cancel()
+        try:
+            with anyio.fail_after(60):
+                await begun.wait()
+            for _ in range(5):
+                assert await rig.send("small") == (small,)
+            assert _pieces(rig.target), "the large one is still under way"
+        finally:
+            go_on.set()
+            tasks.cancel_scope.cancel()
     eventually(lambda: not _pieces(rig.target), within=30)
 
 

@@ -134,10 +134,10 @@ class Project:
         return self.cluster.kubectl("exec", pod["metadata"]["name"], "--", "sh", "-c", script)
 
     def versions(self) -> dict[str, str]:
-        """Return the resourceVersion of everything in the namespace that somebody deployed."""
+        """Return everything in the namespace that somebody deployed, by who wrote what and when."""
         found = self.cluster.get("deployments,services,configmaps,jobs,pods")["items"]
         return {
-            f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"]
+            f"{item['kind']}/{item['metadata']['name']}": json.dumps(_written(item), sort_keys=True)
             for item in found
             if item["metadata"]["name"] != "kube-root-ca.crt"
         }
@@ -174,6 +174,13 @@ class Project:
         for loop in self.loops:
             loop.close()
             sys.stdout.write(loop.story() + "\n")
+
+
+def _written(item: Any) -> Any:
+    """Return an object without its status, which the cluster may note anew long after all is ready."""
+    metadata = {name: value for name, value in item["metadata"].items() if name != "resourceVersion"}
+    fields = [each for each in metadata.pop("managedFields", ()) if "f:status" not in (each.get("fieldsV1") or {})]
+    return {**item, "metadata": {**metadata, "managedFields": fields}, "status": None}
 
 
 def _ready(pod: Any) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.driver import Loop
 from tests.e2e.project import Project, pair, web
-from tests.outside import eventually, http, output
+from tests.outside import eventually, output
 
 FIRST_WORD = """\
 FROM busybox AS words
@@ -91,7 +91,7 @@ def test_a_second_up_with_nothing_changed_builds_and_deploys_nothing(project: Pr
     before, versions = project.identity(), project.versions()
     second = project.up()
     second.settles()
-    assert http(project.url) == "one\n"
+    assert project.shows(project.url, "one") == "one\n"
     assert project.identity() == before
     assert project.versions() == versions
     assert project.builds() == 1

@@ -19,7 +19,7 @@ def rollout(project: Project) -> Iterator[str]:
     word = project.image.replace("-", "")
     definition = DEFINITION.replace("PLURAL", f"{word}s").replace("SINGULAR", word).replace("KIND", word.capitalize())
     project.cluster.kubectl("apply", "--filename=-", stdin=definition)
-    project.cluster.kubectl("wait", "--for=condition=Established", f"crd/{word}s.devloop.test")
+    project.cluster.kubectl("wait", "--for=condition=Established", f"crd/{word}s.devloop.test", "--timeout=55s")
     web(project)
     project.replace(
         "k8s/web.yaml.j2",
@@ -32,7 +32,7 @@ def rollout(project: Project) -> Iterator[str]:
 
 def make_pod(project: Project, plural: str, name: str) -> None:
     """Do what a controller does: make a pod of the template."""
-    owner: Any = eventually(lambda: project.cluster.get(plural, "web"))
+    owner: Any = eventually(lambda: project.cluster.get(plural, "web"), within=60)
     template = owner["spec"]["template"]
     reference = {key: owner["metadata"][key] for key in ("name", "uid")}
     reference |= {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "controller": True}

@@ -238,11 +238,11 @@ def test_dependencies_are_ready_before_what_needs_them_is_deployed(project: Proj
     )
     project.write("k8s/second.yaml", config("second"))
     loop = project.up()
-    pod = eventually(lambda: [pod for pod in project.cluster.pods("app=first") if pod["status"]["phase"] == "Running"])[
-        0
-    ]
+    pods = eventually(
+        lambda: [pod for pod in project.cluster.pods("app=first") if pod["status"]["phase"] == "Running"], within=60
+    )
     assert names(project, "configmap") == set()
-    project.cluster.kubectl("exec", pod["metadata"]["name"], "--", "touch", "/tmp/ready")
+    project.cluster.kubectl("exec", pods[0]["metadata"]["name"], "--", "touch", "/tmp/ready")
     loop.settles()
     assert names(project, "configmap") == {"second"}
 

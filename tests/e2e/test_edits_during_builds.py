@@ -64,7 +64,7 @@ def test_a_new_edit_during_a_build_ends_that_builds_processes(project: Project) 
 
 def test_an_edit_during_the_very_first_build_is_not_missed(project: Project) -> None:
     slow(project)
-    project.write("web/slow.txt", "3\n")
+    project.write("web/slow.txt", "5\n")
     project.up()
     eventually(lambda: running(project), within=60)
     project.write("web/pages/index.html", "two\n")
@@ -73,7 +73,7 @@ def test_an_edit_during_the_very_first_build_is_not_missed(project: Project) -> 
 
 def test_an_edit_to_a_synced_file_during_the_very_first_build_is_not_missed(project: Project) -> None:
     web(project, dockerfile=SLOW.replace("$MARKER", project.image))
-    project.write("web/slow.txt", "3\n")
+    project.write("web/slow.txt", "5\n")
     loop = project.up()
     eventually(lambda: running(project), within=60)
     project.write("web/pages/index.html", "two\n")
@@ -85,7 +85,7 @@ def test_an_edit_to_a_synced_file_during_the_very_first_build_is_not_missed(proj
 
 def test_a_manifest_edit_during_the_very_first_build_is_not_missed(project: Project) -> None:
     slow(project)
-    project.write("web/slow.txt", "3\n")
+    project.write("web/slow.txt", "5\n")
     loop = project.up()
     eventually(lambda: running(project), within=60)
     project.replace("k8s/web.yaml.j2", "name: GREETING", "name: EDITED")
@@ -100,11 +100,11 @@ def test_an_edit_during_a_rollout_is_deployed_without_waiting_for_the_old_one(pr
     loop.settles()
     never = "          readinessProbe: {exec: {command: [cat, /never]}}\n          env:"
     project.replace("k8s/web.yaml.j2", "          env:", never)
-    eventually(lambda: len(project.cluster.pods("app=web")) == 2)
+    eventually(lambda: len(project.cluster.pods("app=web")) == 2, within=60)
     project.replace("k8s/web.yaml.j2", never, "          env:")
     project.write("web/pages/index.html", "two\n")
     project.shows(project.inside("web"), "two")
-    eventually(lambda: len(project.cluster.pods("app=web")) == 1)
+    eventually(lambda: len(project.cluster.pods("app=web")) == 1, within=60)
 
 
 def test_when_two_changed_and_one_failed_the_other_is_not_forgotten(project: Project) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.project import Project
-from tests.outside import eventually, http
+from tests.outside import eventually
 
 PAGE = "<h1>first</h1>\n"
 DOCKERFILE = """\
@@ -184,8 +184,8 @@ def test_compose(project: Project) -> None:
     assert project.read_in(project.pod("store"), "/etc/rules") == "allow all"
     project.replace("web/site.conf", "one", "two")
     config = {"site.conf": "mode = two\n"}
-    eventually(lambda: project.cluster.get("configmap", "web-site-conf")["data"] == config)
-    assert "second" in http(f"{project.url}/index.html")
+    eventually(lambda: project.cluster.get("configmap", "web-site-conf")["data"] == config, within=60)
+    project.shows(f"{project.url}/index.html", "second")
 
 
 @pytest.mark.parametrize("overlay", ["dev", "local"])

@@ -4,7 +4,6 @@ import pytest
 
 from tests.e2e.driver import Event
 from tests.e2e.project import PAGES, Project, web, workload
-from tests.outside import http
 
 
 def told(event: Event) -> str:
@@ -76,7 +75,7 @@ def test_a_mistake_in_the_running_loop_keeps_the_last_good_state_and_is_mended(
         assert failures, loop.story(mark)
         shown = failures[0]
     assert says in told(shown)
-    assert http(project.url) == "one\n"
+    assert project.shows(project.url, "one") == "one\n"
     assert project.identity() == before
     mark = loop.mark()
     project.write(path, good)
@@ -106,9 +105,9 @@ def test_what_the_cluster_refuses_is_shown_and_mended(project: Project) -> None:
     failed = loop.wait("RunFailed", since=mark, node="service:web")
     assert "NOT_VALID" in told(failed)
     assert project.identity() == before
-    assert http(project.url) == "one\n"
-    project.write("k8s/web.yaml.j2", workload("web").replace('default("hello")', 'default("mended")'))
+    assert project.shows(project.url, "one") == "one\n"
     mark = loop.mark()
+    project.write("k8s/web.yaml.j2", workload("web").replace('default("hello")', 'default("mended")'))
     loop.settles(since=mark)
     assert project.identity() == before
 

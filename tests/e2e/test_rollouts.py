@@ -58,7 +58,7 @@ def test_a_failing_rollout_says_why_and_recovers_when_it_is_mended(project: Proj
     project.write("devfile.py", DEVFILE)
     project.write("k8s/app.yaml", text)
     loop = project.up()
-    failed = loop.wait("RunFailed", node="service:app", within=45)
+    failed = loop.wait("RunFailed", node="service:app", within=90)
     (problem,) = failed["problems"]
     assert reason in " ".join([problem["message"], *problem["tail"]])
     mark = loop.settles(ok=False)
@@ -91,5 +91,5 @@ def test_a_crash_loop_of_the_new_version_leaves_the_old_pod_in_service(project: 
     ready = [pod for pod in project.cluster.pods("app=app") if pod["metadata"]["uid"] == old[0]]
     assert ready[0]["status"]["containerStatuses"][0]["ready"]
     project.write("k8s/app.yaml", GOOD)
-    eventually(lambda: project.identity("app") == old)
+    eventually(lambda: project.identity("app") == old, within=60)
     loop.settles(since=mark)

