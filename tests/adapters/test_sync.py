@@ -26,6 +26,7 @@ from devloop.adapters.files import DiskFiles
 from devloop.adapters.kube.cluster import KubeCluster
 from devloop.adapters.sync import ExecSyncer
 from devloop.adapters.sync.reading import LargeFile
+from devloop.core.sync.protocol import Frame, release
 from devloop.core.sync.supervisor import SCRIPT
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, Digest, FileChange, RelPath
@@ -329,6 +330,16 @@ async def test_many_files_arrive_together(rig: Rig) -> None:
     assert set(await rig.send(*paths)) == changes
     assert rig.held("/app/d3/f3") == ("600", "content of d3/f3")
     assert rig.held("/app/d4/f39") == ("644", "content of d4/f39")
+
+
+async def test_many_files_are_replaced_together(rig: Rig) -> None:
+    paths = [f"flat/f{number}" for number in range(50)]
+    for turn in ("one", "two", "three"):
+        for path in paths:
+            rig.project.write(path, f"{turn} {path}")
+        assert set(await rig.send(*paths)) == {rig.change(path) for path in paths}
+        assert rig.held("/app/flat/f0") == ("644", f"{turn} flat/f0")
+        assert rig.held("/app/flat/f49") == ("644", f"{turn} flat/f49")
 
 
 async def test_one_source_may_have_several_destinations(rig: Rig) -> None:
@@ -891,6 +902,44 @@ async def test_what_was_under_way_when_the_connection_was_cut_is_sent_again(
 
     eventually(lambda: not left_over(), within=30)
     assert output("docker", "exec", target.id, "sh", "-c", "find /app -type f | wc -l").strip() == "1501"
+
+
+@docker
+@pytest.mark.parametrize("image", [DASH, BUSYBOX])
+@pytest.mark.parametrize("way", ["shell", "helper"])
+async def test_what_many_files_replace_is_held_until_the_transfer_is_over(
+    project: DiskProject,
+    containers: Callable[[str], ContainerTarget],
+    monkeypatch: pytest.MonkeyPatch,
+    image: str,
+    way: str,
+) -> None:
+    target = containers(image)
+    output("docker", "exec", target.id, "rm", "-rf", "/app")
+    kept: list[str] = []
+
+    def kept_by_then(held: Sequence[str], *, last: bool) -> Frame:
+        kept.extend(output("docker", "exec", target.id, "sh", "-c", "cat /app/*/.devloop-*-old/*").split())
+        return release(held, last=last)
+
+    def left_over() -> str:
+        return output("docker", "exec", target.id, "find", "/app", "-name", ".devloop*")
+
+    monkeypatch.setattr("devloop.adapters.sync.session.release", kept_by_then)
+    paths = [f"d{number % 2}/f{number}" for number in range(100)]
+    async with real(project, target) if way == "shell" else by_ways(project, target, HelperContainer) as rig:
+        for turn in ("one", "two", "three"):
+            for path in paths:
+                project.write(path, f"{turn}{path}\n")
+            await rig.send(*paths)
+            await anyio.to_thread.run_sync(eventually, lambda: not left_over())
+            assert rig.held("/app/d1/f99") == ("644", f"{turn}d1/f99\n")
+        assert sorted(kept) == sorted(f"{turn}{path}" for turn in ("one", "two") for path in paths)
+        for path in paths:
+            project.write(path, f"four{path}\n")
+        await rig.send(*paths)
+    eventually(lambda: not left_over())  # also when the connection ends at once
+    assert output("docker", "exec", target.id, "sh", "-c", "cat /app/*/* | sort -u | wc -l").strip() == "100"
 
 
 @docker

@@ -1,7 +1,9 @@
 """One connection to the shell in a container: frames go out in order, answers come back to those who wait for them."""
 
 import math
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import anyio
@@ -17,7 +19,7 @@ from devloop.core.sync.answers import (
     is_lasting,
     reason,
 )
-from devloop.core.sync.protocol import Frame
+from devloop.core.sync.protocol import Frame, release
 from devloop.errors import ToolError
 from devloop.runtime.ports import ContainerLostError, ExecExit, ExecOutput, ExecStream, SyncRefusedError
 
@@ -85,6 +87,11 @@ class Session:
         token: The connection's token.
         container: The container's name, for messages.
         root: What the container's root directory is called for the shell.
+
+    Attributes:
+        written: Where files were written to.
+        missing: The tools that the container lacks.
+        was_useful: Whether an answer ever came.
     """
 
     def __init__(self, stream: ExecStream, token: str, container: str, root: str = "") -> None:
@@ -97,8 +104,11 @@ class Session:
         self._pending: dict[int, Pending] = {}
         self._number = 0
         self._temporaries = 0
+        self._transfers = 0
+        self._held: deque[tuple[str, ...]] = deque()
         self._scope = CancelScope()
         self.missing: frozenset[str] = frozenset()
+        self.written: set[str] = set()
         self.was_useful = False
 
     @property
@@ -126,6 +136,23 @@ class Session:
         self._pending[self._number] = pending
         return pending
 
+    @contextmanager
+    def transfer(self) -> Iterator[None]:
+        """Put off until the end what can be done later."""
+        self._transfers += 1
+        try:
+            yield
+        finally:
+            self._transfers -= 1
+            self._do_chores()
+
+    def _do_chores(self) -> None:
+        """Let go of what is held, a little at a time."""
+        if self._held and not self._pending and not self._transfers:
+            held = self._held.popleft()
+            with suppress(SessionLostError):  # then the shell does it when it ends
+                self.post(release(held, last=not self._held))
+
     def abort(self) -> None:
         """End the connection."""
         self._scope.cancel("the container did not answer")
@@ -149,6 +176,18 @@ class Session:
             for pending in self._pending.values():
                 pending.settle(None)
         return ending
+
+    def _settle(self, pending: Pending, answer: Acknowledged | Refusal) -> None:
+        if isinstance(answer, Acknowledged):
+            if pending.frame.held:
+                self._held.append(pending.frame.held)
+            for change in pending.frame.changes:
+                if change.digest is None:
+                    self.written.difference_update(change.destinations)
+                else:
+                    self.written.update(change.destinations)
+        pending.settle(answer)
+        self._do_chores()
 
     async def _write(self) -> None:
         try:
@@ -178,4 +217,4 @@ class Session:
                             case Acknowledged(number=number) | Refusal(number=number):
                                 self.was_useful = True
                                 if pending := self._pending.pop(number, None):
-                                    pending.settle(answer)
+                                    self._settle(pending, answer)

@@ -53,6 +53,17 @@ async def transfer(
         SyncRefusedError: The container could not take one.
         SessionLostError: The connection ended; what was not told must be sent again.
     """
+    with session.transfer():
+        await _transfer(session, aside, root, changes, done)
+
+
+async def _transfer(
+    session: Session,
+    aside: Callable[[], Awaitable[Session]],
+    root: Path,
+    changes: Sequence[FileChange],
+    done: Callable[[FileChange], None],
+) -> None:
     real = await _located(session, changes)
     originals = {change.source: change for change in changes}
 
@@ -131,7 +142,8 @@ def _next(session: Session, reading: Reading) -> tuple[tuple[Frame, ...], LargeF
 
 def _frames(session: Session, entries: Sequence[Content | Link]) -> tuple[Frame, ...]:
     if len(entries) > 1 and "tar" not in session.missing:
-        return (bundle(entries, session.temporary(), beside=bool(session.root)),)
+        beside = bool(session.root)
+        return (bundle(entries, session.temporary(), beside=beside, written=session.written),)
     return tuple(frame for entry in entries for frame in single(entry, session.temporary()))
 
 

@@ -10,7 +10,7 @@ places lead astray: there `location` asks first where directories really are (`T
 """
 
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
@@ -31,6 +31,7 @@ __all__ = [
     "last_part",
     "location",
     "part",
+    "release",
     "single",
 ]
 
@@ -38,6 +39,8 @@ _INLINE: Final = 800
 """Longest commands put on the line itself: a shell reads lines byte by byte."""
 _NAMES: Final = 500
 """Most names given to one command."""
+_HELD: Final = 20
+"""Fewest files of a directory that are held when they are replaced: for fewer, it takes as much time as it saves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +71,13 @@ class Frame:
         commands: Shell text without line ends.
         payload: What the commands read from standard input.
         changes: What the container holds once it says ok.
+        held: Directories that keep what was replaced; they go by `release`, when there is time.
     """
 
     commands: bytes
     payload: bytes = field(default=b"", repr=False)
     changes: tuple[FileChange, ...] = ()
+    held: tuple[str, ...] = ()
 
     def encoded(self, token: str, number: int) -> bytes:
         """Return the bytes to send."""
@@ -152,13 +157,18 @@ def single(entry: Entry, temporary: str) -> tuple[Frame, ...]:
     return tuple(frames)
 
 
-def bundle(entries: Sequence[Entry], temporary: str, *, beside: bool = False) -> Frame:
+def bundle(entries: Sequence[Entry], temporary: str, *, beside: bool = False, written: Container[str] = ()) -> Frame:
     """Return the frame that writes many files by one tar: into a directory beside each destination, then renamed.
+
+    Where many files of a directory are replaced, these get second names first, so that renaming over them does not
+    free them: that takes more time than all the rest on file systems that discard what is free, and can be done later.
 
     Args:
         entries: What to write.
         temporary: A name that nothing else has.
         beside: Whether the shell runs beside the container, so that new directories do not get the right owner by tar.
+        written: Destinations that were written before. Other files may still be the image's own, and a second name
+            would make a copy of them.
     """
     members = sorted(
         (posixpath.split(place), order, entry)
@@ -166,12 +176,17 @@ def bundle(entries: Sequence[Entry], temporary: str, *, beside: bool = False) ->
         for place in entry.change.destinations
     )
     made, moves, asides, archive = [], [], [], []
+    holds, held = [], []
     for directory, group in groupby(members, key=lambda member: member[0][0]):
         aside = posixpath.join(directory, temporary)
         names = []
         for (_, name), _, entry in group:
             archive.append(_member(_encoded(posixpath.join(aside, name).lstrip("/")), entry))
             names.append(name)
+        replaced = [name for name in names if posixpath.join(directory, name) in written]
+        if len(replaced) >= _HELD:
+            held.append(aside + "-old")
+            holds += [b"hold " + _words([directory, held[-1], *some]) + b" 2>/dev/null" for some in _chunks(replaced)]
         moves += [b"all " + _words([directory, aside, *some]) for some in _chunks(names)]
         asides.append(aside)
         if beside:
@@ -181,8 +196,21 @@ def bundle(entries: Sequence[Entry], temporary: str, *, beside: bool = False) ->
     places = tuple(posixpath.join(posixpath.dirname(aside), "x") for aside in asides)
     unpack = b"take %d | tar -xpomf - -C / || fail %s" % (len(payload), _words(places))
     undo = b"undo() { rm -rf -- %s; }; w=1" % _words(asides)
-    commands = b"; ".join((undo, *made, unpack, *moves))
-    return Frame(commands=commands, payload=payload, changes=tuple(dict.fromkeys(e.change for e in entries)))
+    if held:
+        holds.insert(0, b"g=$g%s; mkdir -- %s 2>/dev/null" % (_quoted(b" " + _words(held)), _words(held)))
+    commands = b"; ".join((undo, *made, unpack, *holds, *moves))
+    changes = tuple(dict.fromkeys(each.change for each in entries))
+    return Frame(commands=commands, payload=payload, changes=changes, held=tuple(held))
+
+
+def release(held: Sequence[str], *, last: bool) -> Frame:
+    """Return the frame that lets go of what was replaced.
+
+    Args:
+        held: The directories that keep it.
+        last: Whether nothing else is held.
+    """
+    return Frame(commands=b"rm -rf -- " + _words(held) + (b"; g=" if last else b""))
 
 
 def part(data: bytes, place: str, temporary: str, *, first: bool) -> Frame:

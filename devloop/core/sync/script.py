@@ -91,6 +91,7 @@ own "$3" "$4"; bits "$2" "$3"; mov "$3" "$4"
 }
 lnk() { dir "${3%/*}/"; ln -s -- "$1" "$2" || fail "$3"; own "$2" "$3"; mov "$2" "$3"; }
 more() { take "$1" >>"$2" || fail "$2"; }
+hold() { x=$2; cd "$1" && shift 2 && ln -- "$@" "$x/"; }
 all() {
 d=$1 s=$2; shift 2
 for x; do [ ! -d "$d/$x" ] || gap "$d/$x"; done

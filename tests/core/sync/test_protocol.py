@@ -29,6 +29,7 @@ from devloop.core.sync.protocol import (
     in_order,
     last_part,
     part,
+    release,
     single,
 )
 from devloop.core.sync.script import loop_script
@@ -105,10 +106,13 @@ def test_long_commands_are_read_in_one_go() -> None:
 
 @pytest.mark.parametrize("name", ["new\nline", "it's", "--help", "$HOME", "`ls`", "a b", "\\n", "ünï"])
 def test_no_name_ends_the_line(name: str) -> None:
+    many = [f"/app/{name}/{name}{number}" for number in range(30)]
     frames = [
         *single(content(f"/app/{name}/{name}"), ".tmp"),
         *single(Link(change=change("/app/link"), target=name), ".tmp"),
         bundle([content(f"/app/{name}/{name}")], ".tmp"),
+        bundle([content(place) for place in many], ".tmp", written=many),
+        release([f"/app/{name}"], last=True),
         deletion([gone(f"/app/{name}")]),
         part(b"x", f"/app/{name}", ".tmp", first=True),
         part(b"x", f"/app/{name}", ".tmp", first=False),
@@ -136,6 +140,22 @@ def test_a_bundle_unpacks_into_a_directory_beside_each_destination() -> None:
     assert unpacked(frame).keys() == {"app/.tmp/a", "app/.tmp/c", "app/d/.tmp/b"}
     assert frame.commands.count(b"all ") == 2
     assert len(frame.changes) == 3
+
+
+def test_what_many_files_replace_is_held_where_it_was_written_before() -> None:
+    entries = [content(f"/app/{folder}/{number}") for folder in "abc" for number in range(30)]
+    written = {f"/app/a/{number}" for number in range(25)} | {f"/app/b/{number}" for number in range(19)}
+    frame = bundle(entries, ".tmp", written=written)
+    assert frame.held == ("/app/a/.tmp-old",)
+    (hold,) = [command for command in frame.commands.split(b"; ") if command.startswith(b"hold ")]
+    assert hold.count(b"'") == 2 * (2 + 25)
+    assert frame.commands.index(b"mkdir") < frame.commands.index(b"hold") < frame.commands.index(b"all")
+    assert bundle(entries, ".tmp").held == ()
+
+
+def test_what_is_held_is_let_go_and_forgotten_with_the_last() -> None:
+    assert release(["/app/a b/.tmp-old", "/x"], last=False).commands == b"rm -rf -- '/app/a b/.tmp-old' '/x'"
+    assert release(["/x"], last=True).commands == b"rm -rf -- '/x'; g="
 
 
 def test_many_names_are_moved_in_several_steps() -> None:
