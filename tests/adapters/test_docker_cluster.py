@@ -20,6 +20,7 @@ from devloop.errors import UnreachableError
 from devloop.model import ContainerTarget
 from devloop.runtime.ports import ExecExit, ExecOutput, RolloutError
 from tests.engine import containers, remove_all, things
+from tests.outside import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker]
 
@@ -325,6 +326,18 @@ async def test_a_service_leads_its_own_port_to_all_ready_pods_by_all_its_names(p
     names = ["web", f"web.{namespace}", f"web.{namespace}.svc", f"web.{namespace}.svc.cluster.local"]
     found = {await place.sh(client, f"wget -q -O - http://{name}") for name in names}
     assert found == {pod.name for pod in await place.pods() if pod.name.startswith("web")}
+
+
+async def test_a_service_that_goes_with_its_pods_leaves_no_relay_however_long_they_take(place: Place) -> None:
+    slow = SERVER.replace("exec httpd -f", "trap : TERM; httpd -f").replace(
+        '/w"]', '/w & while :; do sleep 0.1; done"]'
+    )
+    workload = deployment(slow).replace("terminationGracePeriodSeconds: 0", "terminationGracePeriodSeconds: 3")
+    await place.apply(SERVICE + workload)
+    assert len(containers(place.cluster.namespace)) > 1
+    config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {word: one}\n"
+    await place.cluster.apply("web", parse(config, path="k8s/all.yaml"))
+    await anyio.to_thread.run_sync(eventually, lambda: not things(place.cluster.namespace, "container"))
 
 
 async def test_a_service_leads_to_no_pod_that_is_not_ready(place: Place) -> None:

@@ -120,10 +120,12 @@ class Applier:
 
     async def _remove(self, keys: Sequence[ObjectKey]) -> None:
         for key in keys:
-            if key.kind == "Service" and not key.group:
-                await self._relays.remove(key.namespace, key.name)
             await self._end_pods_of(key)
-        await self._records.drop(keys)
+        async with self._relays.at_rest():  # else one could be started again before its Service is forgotten
+            for key in keys:
+                if key.kind == "Service" and not key.group:
+                    await self._relays.remove(key.namespace, key.name)
+            await self._records.drop(keys)
 
     async def _end_pods_of(self, key: ObjectKey) -> None:
         await self._controller.end_pods([identity for identity, _ in self._view.snapshot() if identity.owner == key])

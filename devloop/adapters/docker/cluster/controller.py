@@ -198,10 +198,14 @@ class Controller:
 
     async def _keep_relays(self) -> None:
         await self._records.all()
-        controlled = [record for record in self._records.known.values() if record.service in self._controlled]
-        for namespace in {record.key.namespace for record in controlled if record.key.kind == "Service"}:
+        for namespace in {
+            record.key.namespace for record in self._controlled_records() if record.key.kind == "Service"
+        }:
             await self.network(namespace)
-        await self._relays.keep(controlled)
+        await self._relays.keep(self._controlled_records)
+
+    def _controlled_records(self) -> list[Record]:
+        return [record for record in self._records.known.values() if record.service in self._controlled]
 
     async def settled(self) -> None:
         """Return when the relays know all that is known now."""

@@ -1,8 +1,8 @@
 """The relays of Services: one container of devloop's helper each, told where its ports lead whenever that changes."""
 
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
 import anyio
@@ -38,8 +38,17 @@ class Relays:
         self._told: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._working = anyio.Lock()
 
-    async def keep(self, records: Iterable[Record]) -> None:
-        """Make these Services' relays what they should be, and tell them where they lead.
+    @asynccontextmanager
+    async def at_rest(self) -> AsyncIterator[None]:
+        """Start and tell no relay meanwhile."""
+        async with self._working:
+            yield
+
+    async def keep(self, records: Callable[[], Iterable[Record]]) -> None:
+        """Make the Services' relays what they should be, and tell them where they lead.
+
+        Args:
+            records: Returns the Services, as they are when it is their turn.
 
         Raises:
             ToolError: The engine refused.
@@ -53,7 +62,7 @@ class Relays:
                 errors.append(error)
 
         async with self._working:
-            services = [record for record in records if record.key.kind == "Service" and not record.key.group]
+            services = [record for record in records() if record.key.kind == "Service" and not record.key.group]
             async with anyio.create_task_group() as tasks:
                 for record in services:
                     tasks.start_soon(keep, record)
