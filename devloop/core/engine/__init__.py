@@ -39,7 +39,7 @@ class Decision:
     def settled(self) -> bool:
         """Whether nothing is under way and nothing will start without another input."""
         state = self.state
-        if state.running or state.observed is None or (state.mode.alone and not state.seen):
+        if state.running or state.observed is None or (_feeds_containers(state) and not state.seen):
             return False
         return not unfinished(state)
 
@@ -54,6 +54,14 @@ class Decision:
         held = [node for node, step in self.steps.items() if isinstance(step, Waiting)]
         held += unfed(self.state)
         return tuple(dict.fromkeys([*held, *sorted(key.node for key in self.state.broken)]))
+
+
+def _feeds_containers(state: State) -> bool:
+    """Whether what runs in the cluster may lack files."""
+    mode = state.mode
+    return mode.alone or (
+        mode.sync and mode.uses_cluster and state.observed is not None and bool(state.observed.graph.placements)
+    )
 
 
 def decide(state: State, received: Input) -> Decision:

@@ -97,6 +97,16 @@ def test_a_second_start_with_nothing_changed_builds_nothing_and_looks_at_each_se
     assert only(here.decision).reasons == ("to see that the cluster still has it",)
 
 
+@pytest.mark.parametrize("image", [PLAIN, API])
+def test_a_session_that_feeds_containers_is_not_at_rest_before_it_knows_what_runs(image: ImageModel) -> None:
+    here = settled(image)
+    here.start_again()
+
+    assert finish(here, only(save(here))).settled is not image.synced
+    here.see_pods()
+    assert here.decision.settled
+
+
 # --- content decides -------------------------------------------------------------------------------------------------
 
 
