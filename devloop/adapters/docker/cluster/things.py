@@ -154,7 +154,8 @@ class Things:
                 ],
             },
         }
-        made = await self.engine.post("/containers/create", body)
+        with anyio.CancelScope(shield=True):  # else one that is made meanwhile would hold the volume for good
+            made = await self.engine.post("/containers/create", body)
         try:
             archive = _archive(content, group, folders)
             await self.engine.upload("PUT", f"/containers/{made['Id']}/archive", archive, path=f"/{_FILES}")
