@@ -23,6 +23,8 @@ __all__ = ["EngineShell", "HelperContainer"]
 _SCHEME: Final = "docker://"
 _LABEL: Final = "devloop.dev/helper-of"
 _FAREWELL: Final = 5.0
+_TIDYING: Final = 2.0
+"""Seconds that a shell gets to remove what it left in the container, once its connection has ended."""
 
 
 class EngineShell:
@@ -102,6 +104,8 @@ class HelperContainer:
                 await self._start(target, path)
                 yield EngineStream(connection, ended, _named(target))
         finally:
+            with anyio.move_on_after(_TIDYING, shield=True), suppress(ToolError):
+                await self._engine.post(f"{path}/wait")
             with anyio.move_on_after(_FAREWELL, shield=True), suppress(ToolError):
                 await self._engine.delete(path, force="1")
 
