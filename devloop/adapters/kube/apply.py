@@ -51,6 +51,8 @@ _OUTLIVED: Final = frozenset({"Job", "StatefulSet"})
 """Kinds whose old pods must be gone before the new ones start: a migration does not run twice at once."""
 _WEBHOOKS_WITHIN: Final = 60.0
 """Seconds for the pods of webhooks that were applied just now to answer."""
+_NO_WEBHOOK: Final = (b"failed calling webhook", b"conversion webhook for")
+"""What the API server says, as an internal error, where one did not; other internal errors stay what they are."""
 
 _Outcome = Literal["changed", "replaced", "unchanged"]
 
@@ -220,7 +222,7 @@ class Applier:
         answer = await self._patch(item, made=made)
         with anyio.move_on_after(_WEBHOOKS_WITHIN):
             for seconds in pauses():
-                if answer.code != HTTPStatus.INTERNAL_SERVER_ERROR:
+                if not _is_unjudged(answer):
                     break
                 await anyio.sleep(seconds)
                 answer = await self._patch(item, made=made)
@@ -318,6 +320,10 @@ class Applier:
                     await release(self._session, resource, index[key])
             removed += [key for _, key in before]
         return tuple(removed)
+
+
+def _is_unjudged(answer: Answer) -> bool:
+    return answer.code == HTTPStatus.INTERNAL_SERVER_ERROR and any(said in answer.content for said in _NO_WEBHOOK)
 
 
 def _is_current(item: _Wanted, index: LiveIndex) -> bool:

@@ -122,7 +122,8 @@ class Records:
         async with self._reading:
             if self._known is None:
                 self._known = await self._read()
-            yield self._known
+            with anyio.CancelScope(shield=True):  # else one that is cancelled half-way would be forgotten
+                yield self._known
 
     async def _read(self) -> dict[ObjectKey, Record]:
         found = [_record(volume.get("Labels") or {}) for volume in await self._things.volumes(Role.OBJECT)]
