@@ -486,7 +486,8 @@ async def test_a_container_that_is_not_alive_is_started_again(place: Place) -> N
         failureThreshold: 1
 """
     await place.apply(deployment(spec))
-    pod = await place.pod("web")
+    with anyio.fail_after(30):  # that it is alive need not be known for that
+        pod = await place.pod("web")
     await place.sh(pod, "touch /tmp/dead")
     again = await place.pod("web", lambda pod: pod.containers[0].restarts == 1 and pod.ready)
     assert again.uid == pod.uid

@@ -87,6 +87,7 @@ class Prober:
                 async with anyio.create_task_group() as tasks:
                     if readiness is None:
                         self._view.tell(uid, run.id, ready=True)
+                        first.set()
                     else:
                         tasks.start_soon(self._readiness, seen, name, run, readiness)
                     if liveness is not None and self.acts(seen):
