@@ -1,5 +1,6 @@
-"""Shells beside containers in ephemeral ones, on a made-up server: the test cluster is older than they are."""
+"""Shells beside containers in ephemeral ones, on a made-up server: what goes wrong (test_sync.py has the real ones)."""
 
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,6 +23,10 @@ TARGET = ContainerTarget(namespace="shop", pod="web", uid="u1", container="app",
 RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
 
 
+def status(container: str = TARGET.id, state: dict[str, Any] = RUNNING) -> dict[str, Any]:
+    return {"containerStatuses": [{"name": "app", "containerID": container, "state": state}]}
+
+
 class Shells:
     """Notes which commands are run where."""
 
@@ -37,7 +42,7 @@ class Shells:
 @pytest.fixture
 async def server() -> AsyncIterator[ApiServer]:
     async with api_server() as server:
-        server.put(POD, metadata={"uid": "u1"}, spec={"containers": [{"name": "app"}]})
+        server.put(POD, metadata={"uid": "u1"}, spec={"containers": [{"name": "app"}]}, status=status())
         server.override = answering(server, RUNNING)
         yield server
 
@@ -56,20 +61,25 @@ async def beside(server: ApiServer, shells: Shells) -> AsyncIterator[EphemeralCo
         yield EphemeralContainers(session, shells.execute, "busybox")
 
 
-def answering(server: ApiServer, state: dict[str, Any], kind: str = "Pod") -> Callable[[Asked], Reply | None]:
+def answering(
+    server: ApiServer, state: dict[str, Any], target: ContainerTarget = TARGET
+) -> Callable[[Asked], Reply | None]:
     """Return what a server of 1.23 or later answers; the ephemeral container gets into this state."""
 
     def answer(asked: Asked) -> Reply | None:
         match asked.method, asked.path:
             case "GET", "/api/v1":
-                entry = {"name": "pods/ephemeralcontainers", "kind": kind, "namespaced": True}
+                entry = {"name": "pods/ephemeralcontainers", "kind": "Pod", "namespaced": True}
                 return Reply(code=200, document={"resources": [{"name": "pods", "kind": "Pod"}, entry]})
             case "PATCH", path if path == f"{POD}/ephemeralcontainers":
                 pod = server.objects[POD]
                 added = asked.body["spec"]["ephemeralContainers"]
                 statuses = [{"name": each["name"], "state": state} for each in added]
                 spec = {**pod["spec"], "ephemeralContainers": added}
-                server.put(POD, **{**pod, "spec": spec, "status": {"ephemeralContainerStatuses": statuses}})
+                server.put(
+                    POD,
+                    **{**pod, "spec": spec, "status": {**status(target.id), "ephemeralContainerStatuses": statuses}},
+                )
                 return Reply(code=200, document=server.objects[POD])
             case _:
                 return None
@@ -106,7 +116,9 @@ async def test_one_ephemeral_container_serves_all_connections_to_a_container(
 
 async def test_a_container_that_was_started_again_gets_another(server: ApiServer, beside: EphemeralContainers) -> None:
     await open_shell(beside)
-    again = ContainerTarget(namespace="shop", pod="web", uid="u1", container="app", id="containerd://2")
+    again = dataclasses.replace(TARGET, id="containerd://2")
+    server.put(POD, **{**server.objects[POD], "status": status(again.id)})
+    server.override = answering(server, RUNNING, again)
     await open_shell(beside, again)
     names = [each.body["spec"]["ephemeralContainers"][0]["name"] for each in server.asked("PATCH", "containers")]
     assert len(set(names)) == 2
@@ -145,7 +157,7 @@ async def test_a_server_that_forbids_it_is_quoted(server: ApiServer, beside: Eph
 
 
 async def test_processes_shared_by_the_pod_are_no_way_in(server: ApiServer, beside: EphemeralContainers) -> None:
-    server.put(POD, spec={"containers": [{"name": "app"}], "shareProcessNamespace": True})
+    server.put(POD, spec={"containers": [{"name": "app"}], "shareProcessNamespace": True}, status=status())
     with pytest.raises(SyncRefusedError, match="can tell the processes"):
         await open_shell(beside)
 
@@ -158,3 +170,15 @@ async def test_a_pod_that_is_gone_or_replaced_is_lost(server: ApiServer, beside:
         server.put(POD, metadata={"uid": uid}, spec={"containers": []})
     with pytest.raises(ContainerLostError):
         await open_shell(beside)
+
+
+@pytest.mark.parametrize(
+    "now", [status("containerd://2"), status(state={"terminated": {"exitCode": 1}}), status(state={"waiting": {}}), {}]
+)
+async def test_a_run_that_has_ended_is_lost(
+    server: ApiServer, beside: EphemeralContainers, now: dict[str, Any]
+) -> None:
+    server.put(POD, spec={"containers": [{"name": "app"}]}, status=now)
+    with pytest.raises(ContainerLostError):
+        await open_shell(beside)
+    assert not server.asked("PATCH", "/ephemeralcontainers")

@@ -24,14 +24,19 @@ from devloop.adapters.docker import Engine
 from devloop.adapters.docker.shells import EngineShell, HelperContainer
 from devloop.adapters.files import DiskFiles
 from devloop.adapters.kube.cluster import KubeCluster
-from devloop.adapters.sync import ExecSyncer
+from devloop.adapters.kube.config import read_contexts
+from devloop.adapters.kube.ephemeral import EphemeralContainers
+from devloop.adapters.kube.login import Credentials, log_in
+from devloop.adapters.sync import ClusterShell, ExecSyncer
 from devloop.adapters.sync.reading import LargeFile
+from devloop.core.cluster.contexts import choose
 from devloop.core.sync.protocol import Frame, release
 from devloop.core.sync.supervisor import SCRIPT
 from devloop.errors import ToolError
 from devloop.model import ContainerTarget, Digest, FileChange, RelPath
 from devloop.runtime.ports import Access, ContainerLostError, Syncer, SyncRefusedError
 from tests.adapters.docker_exec import DockerExec
+from tests.adapters.early_ephemeral import EarlySession
 from tests.fakes.files import FakeFiles, Stored
 from tests.fakes.syncer import FakeSyncer
 from tests.outside import Cluster, current_context, eventually, kubeconfig, output
@@ -200,8 +205,8 @@ def space() -> Iterator[Cluster]:
     space.kubectl("delete", "namespace", space.namespace, "--wait=false")
 
 
-def start_pod(space: Cluster, name: str, image: str) -> ContainerTarget:
-    container = {"name": "web", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "10000"]}
+def start_pod(space: Cluster, name: str, image: str, command: Sequence[str] = ("sleep", "10000")) -> ContainerTarget:
+    container = {"name": "web", "image": image, "imagePullPolicy": "IfNotPresent", "command": command}
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -210,19 +215,28 @@ def start_pod(space: Cluster, name: str, image: str) -> ContainerTarget:
     }
     space.kubectl("apply", "--filename=-", stdin=json.dumps(pod))
     space.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=90s", timeout=100)
+    return target_of(space, name)
+
+
+def target_of(space: Cluster, name: str) -> ContainerTarget:
     found = space.get("pod", name)
     return ContainerTarget(
         namespace=space.namespace,
         pod=name,
         uid=found["metadata"]["uid"],
         container="web",
-        id=found["status"]["containerStatuses"][0]["containerID"],
+        id=found["status"]["containerStatuses"][0].get("containerID", ""),
     )
 
 
 @pytest.fixture(scope="module")
 def shared_pod(space: Cluster) -> ContainerTarget:
     return start_pod(space, "shared", BUSYBOX)
+
+
+@pytest.fixture(scope="module")
+def bare_pod(space: Cluster) -> ContainerTarget:
+    return start_pod(space, "bare", NO_SHELL, ())
 
 
 @asynccontextmanager
@@ -237,6 +251,38 @@ async def in_cluster(project: DiskProject, space: Cluster, target: ContainerTarg
         ExecSyncer(cluster, project.root) as syncer,
     ):
         yield Rig(project=project, syncer=syncer, target=target, held=held)
+
+
+def look_beside(space: Cluster, pod: str, *command: str) -> str:
+    """Return what a command says in the ephemeral container of a pod; nothing where none runs."""
+    added = space.get("pod", pod)["status"].get("ephemeralContainerStatuses", [])
+    running = [each["name"] for each in added if "running" in each["state"]]
+    return space.kubectl("exec", pod, "-c", running[0], "--", *command) if running else ""
+
+
+@asynccontextmanager
+async def beside(project: DiskProject, space: Cluster, target: ContainerTarget) -> AsyncIterator[Rig]:
+    """Reach a container by an ephemeral one, when its own shell has turned out not to be there."""
+
+    def held(place: str) -> Held | None:
+        return _parsed(look_beside(space, target.pod, "sh", "-c", _LOOK, "sh", f"/proc/1/root{place}"))
+
+    context = choose(read_contexts(space.kubeconfig), named=space.context)
+
+    async def credentials() -> Credentials:
+        return await log_in(context, space.kubeconfig)
+
+    async with (
+        KubeCluster.open(
+            project="sync", kubeconfig=space.kubeconfig, context=context, namespace=space.namespace
+        ) as cluster,
+        EarlySession(await credentials(), credentials) as session,
+    ):
+        way = EphemeralContainers(session, functools.partial(cluster.exec, stdin=True), BUSYBOX)
+        if not await way.leads_to(target):
+            pytest.skip("the cluster has no ephemeral containers")
+        async with ExecSyncer(cluster, project.root, [ClusterShell(cluster), way]) as syncer:
+            yield Rig(project=project, syncer=syncer, target=target, held=held)
 
 
 @asynccontextmanager
@@ -270,6 +316,7 @@ _REAL = [
     pytest.param("engine", marks=pytest.mark.docker),
     pytest.param("helper", marks=pytest.mark.docker),
     pytest.param("cluster", marks=pytest.mark.cluster),
+    pytest.param("ephemeral", marks=pytest.mark.cluster),
 ]
 
 
@@ -291,6 +338,13 @@ async def rig(
         target = request.getfixturevalue("shared_pod")
         space.kubectl("exec", target.pod, "--", "rm", "-rf", "/app", "/other")
         async with in_cluster(project, space, target) as real_rig:
+            yield real_rig
+        return
+    if request.param == "ephemeral":
+        space = request.getfixturevalue("space")
+        target = request.getfixturevalue("bare_pod")
+        look_beside(space, target.pod, "rm", "-rf", "/proc/1/root/app", "/proc/1/root/other")
+        async with beside(project, space, target) as real_rig:
             yield real_rig
         return
     if request.param == "helper":
@@ -810,6 +864,30 @@ async def test_a_helper_ends_with_its_container(project: DiskProject, run: Calla
         with pytest.raises(ContainerLostError), anyio.fail_after(60):
             await rig.syncer.send(rig.target, [rig.change("a")])
         await anyio.to_thread.run_sync(functools.partial(eventually, lambda: not helpers(target), within=30))
+
+
+@pytest.mark.cluster
+async def test_an_ephemeral_container_ends_with_the_run_it_is_for_and_the_next_gets_another(
+    project: DiskProject, space: Cluster
+) -> None:
+    before = start_pod(space, "again", NO_SHELL, ())
+    async with beside(project, space, before) as rig:
+        await rig.sent("a", "1")
+        assert rig.held("/app/a") == ("644", "1")
+        look_beside(space, "again", "kill", "1")
+
+        def started_again() -> ContainerTarget:
+            now = target_of(space, "again")
+            assert now.id not in {"", before.id}
+            return now
+
+        after = await anyio.to_thread.run_sync(eventually, started_again)
+        project.write("a", "2")
+        with pytest.raises(ContainerLostError), anyio.fail_after(60):
+            await rig.syncer.send(before, [rig.change("a")])
+        with anyio.fail_after(60):
+            assert await rig.syncer.send(after, [rig.change("a")]) == (rig.change("a"),)
+        assert rig.held("/app/a") == ("644", "2")
 
 
 @docker

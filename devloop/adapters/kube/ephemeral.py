@@ -103,6 +103,7 @@ class EphemeralContainers:
         container = {
             "name": name,
             "image": self._image,
+            "imagePullPolicy": "IfNotPresent",
             "command": ["sleep", "2147483647"],
             "targetContainerName": target.container,
             "securityContext": {"runAsUser": 0, "runAsNonRoot": False, "capabilities": {"add": ["SYS_PTRACE"]}},
@@ -117,11 +118,15 @@ class EphemeralContainers:
         self._check(answer, target, "adding an ephemeral container")
 
     async def _pod(self, target: ContainerTarget) -> dict[str, Any]:
+        """Return the target's pod, in which it runs."""
         answer = await self._session.call("GET", PODS.path(target.namespace, target.pod))
         self._check(answer, target, "reading a pod")
         found = answer.document()
         if target.uid and found["metadata"].get("uid") != target.uid:
             raise _gone(target)
+        container = read(found).container(target.container)
+        if container is None or container.container_id != target.id or not isinstance(container.state, Running):
+            raise ContainerLostError(f"container `{target.container}` of pod `{target.pod}` does not run any more")
         return found
 
     def _check(self, answer: Answer, target: ContainerTarget, doing: str) -> None:

@@ -4,6 +4,7 @@
 NODE_IP=172.17.0.1          # docker0: reachable from the host and from every pod
 PARTS=(kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl)
 PATCH=$here/lib/reflect2.patch
+GATES=EphemeralContainers=true   # not yet on by themselves in 1.20
 DAEMONS=(dns dns-sync proxy kubelet scheduler controller-manager apiserver etcd)   # in the order of stopping
 
 # --- building, once ---------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ start_kubernetes() {
 
   daemon etcd etcd --data-dir "$RUN/etcd" --unsafe-no-fsync --listen-client-urls http://127.0.0.1:2379 \
     --advertise-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380
-  daemon apiserver "$BIN/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 --bind-address=0.0.0.0 \
+  renewed apiserver "$BIN/kube-apiserver" --feature-gates=$GATES --etcd-servers=http://127.0.0.1:2379 --bind-address=0.0.0.0 \
     --advertise-address=$NODE_IP --secure-port=6443 --cert-dir="$RUN/certs" --token-auth-file="$RUN/tokens.csv" \
     --authorization-mode=AlwaysAllow --service-cluster-ip-range=10.96.0.0/16 --allow-privileged=true \
     --service-account-issuer=https://kubernetes.default.svc --service-account-key-file=certs/sa.pub \
@@ -99,7 +100,7 @@ start_kubernetes() {
   daemon controller-manager "$BIN/kube-controller-manager" --kubeconfig=kubeconfig \
     --service-account-private-key-file=certs/sa.key --leader-elect=false --port=0
   daemon scheduler "$BIN/kube-scheduler" --kubeconfig=kubeconfig --leader-elect=false --port=0
-  daemon kubelet "$BIN/kubelet" --config=kubelet.yaml --kubeconfig=kubeconfig --container-runtime=docker \
+  renewed kubelet "$BIN/kubelet" --feature-gates=$GATES --config=kubelet.yaml --kubeconfig=kubeconfig --container-runtime=docker \
     --network-plugin= --hostname-override=devloop-node --pod-infra-container-image=pause:local \
     --root-dir="$RUN/kubelet" --node-ip=$NODE_IP
   daemon proxy "$BIN/kube-proxy" --kubeconfig=kubeconfig --hostname-override=devloop-node \
@@ -108,6 +109,17 @@ start_kubernetes() {
   wait_for kubelet 600 node_ready
   say "ready: Kubernetes $("$BIN/kubectl" version --short 2>/dev/null | awk '/Server/ {print $3}')," \
     "context $context, KUBECONFIG=$KUBECONFIG"
+}
+
+# As daemon, but one that an earlier version of this script has started with other arguments is started anew.
+renewed() {
+  local name=$1 running
+  shift
+  if alive "$name"; then
+    running=$(tr '\0' ' ' <"/proc/$(cat "$RUN/$name.pid")/cmdline")
+    [ "$running" = "$* " ] || stop "$name"
+  fi
+  daemon "$name" "$@"
 }
 
 node_ready() {
