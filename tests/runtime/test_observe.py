@@ -456,15 +456,17 @@ def _plain(devfile: str) -> str:
 
 
 async def test_what_a_session_read_is_not_read_again_by_the_next(
-    project: Watched, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("devloop.adapters.files.hashing.RACY_NS", 0)
-    async with project.running():
+    root = tmp_path / "project"
+    write(root, PROJECT)
+    async with Watched(root).running() as project:
         await project.next()
         edited = (await project.save("api/src/app.py", "two")).files[API]
     monkeypatch.setattr("devloop.adapters.files.hashing.hash_one", lambda file: pytest.fail(f"{file.path} was read"))
 
-    again = Watched(project.root).observer.look_now()
+    again = Watched(root).observer.look_now()
 
     assert again.files[API] == edited
 

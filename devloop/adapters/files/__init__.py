@@ -124,11 +124,11 @@ class DiskFiles:
         """Keep the stat cache for the next start."""
         if not self._changed:
             return
+        self._changed = False
         remembered = self._cache()
         rescanned = tuple("" if directory in _HERE else f"{directory}/" for directory in self._scanned)
         elsewhere = {path: seen for path, seen in remembered.items() if not path.startswith(rescanned)}
         stat_cache.save(self._state / _CACHE, str(self._root), elsewhere | self._current)
-        self._changed = False
 
     def _absolute(self, path: str) -> str:
         return os.path.normpath(f"{self._root}/{to_system(path)}")
