@@ -13,6 +13,7 @@ from typing import Final
 import anyio
 
 from devloop.adapters.docker.cluster.things import Things
+from devloop.adapters.docker.cluster.unbroken import unbroken
 from devloop.core.containers.identity import PROJECT, SERVICE, Role, labels, thing_name
 from devloop.core.manifest import Manifest
 from devloop.errors import ToolError
@@ -21,6 +22,7 @@ from devloop.model import Digest, Document, ObjectKey
 __all__ = ["Record", "Records"]
 
 _BACK_OFF: Final = 1.0
+_FAREWELL: Final = 1.0
 _MOMENT: Final = 0.3
 """Seconds in which another session that writes an object anew has certainly done so."""
 _KEY: Final = "devloop.dev/key"
@@ -122,7 +124,7 @@ class Records:
         async with self._reading:
             if self._known is None:
                 self._known = await self._read()
-            with anyio.CancelScope(shield=True):  # else one that is cancelled half-way would be forgotten
+            async with unbroken(_FAREWELL):  # else one that is cancelled half-way would be forgotten
                 yield self._known
 
     async def _read(self) -> dict[ObjectKey, Record]:

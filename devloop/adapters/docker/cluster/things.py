@@ -10,6 +10,7 @@ from typing import Final
 
 import anyio
 
+from devloop.adapters.docker.cluster.unbroken import unbroken
 from devloop.adapters.docker.engine import Engine
 from devloop.core.containers.creation import Creation
 from devloop.core.containers.identity import HOME, PROJECT, ROLE, Role, labels, short_hash
@@ -20,6 +21,7 @@ from devloop.model import Document
 __all__ = ["Things"]
 
 _CONFLICT: Final = 409
+_FAREWELL: Final = 1.0
 _SUBPATHS_SINCE: Final = (1, 45)
 _HELPER: Final = "localhost/devloop-helper"  # with its registry's name, as Podman looks for others at docker.io
 _FILES: Final = "files"
@@ -154,14 +156,15 @@ class Things:
                 ],
             },
         }
-        with anyio.CancelScope(shield=True):  # else one that is made meanwhile would hold the volume for good
+        async with unbroken(_FAREWELL):  # else one that is made meanwhile would hold the volume for good
             made = await self.engine.post("/containers/create", body)
         try:
             archive = _archive(content, group, folders)
             await self.engine.upload("PUT", f"/containers/{made['Id']}/archive", archive, path=f"/{_FILES}")
         finally:
-            with anyio.CancelScope(shield=True), suppress(ToolError):
-                await self.engine.delete(f"/containers/{made['Id']}", force="1")
+            async with unbroken(_FAREWELL):
+                with suppress(ToolError):
+                    await self.engine.delete(f"/containers/{made['Id']}", force="1")
 
     # --- networks ----------------------------------------------------------------------------------------------
 
